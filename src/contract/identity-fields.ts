@@ -1,0 +1,19 @@
+import { Type } from '@sinclair/typebox'
+import { safeInteger } from './typebox.js'
+
+/** Fields by which a device notices a restored server, a cloned file or a mixed-up token before it does any harm. */
+export const identityFields = {
+  epoch: Type.String({
+    description: 'Identity of the stream\'s history, opaque. It changes when the server is restored; the device then rebuilds.',
+    examples: ['6f0c1d52.17']
+  }),
+  source_id: Type.String({
+    description: 'The device as the server knows it from the sign-in.',
+    examples: ['3d4f0c52-53a5-4b2e-8b6e-0d9a6f4f8c11']
+  }),
+  next_source_change_id: safeInteger({
+    description: 'One more than the highest source_change_id that this source ever used. A device whose own counter is below it is a copy of another.',
+    minimum: 1,
+    examples: [2]
+  })
+}

@@ -1,0 +1,58 @@
+/** Every bound of the server, with its reason. Those that an app may change are options of the same name. */
+
+/** Most changes in one upload. Some older clients send all they have in one request. */
+export const MAX_UPLOAD_BATCH_SIZE = 10_000
+
+/** Most bytes in one payload, as sent: room for a photo, not for a film. */
+export const MAX_PAYLOAD_BYTES = 10 * 1024 * 1024
+
+/** Most bytes in one request body. The body is held in memory while it is judged. */
+export const MAX_BODY_BYTES = 32 * 1024 * 1024
+
+/** Highest `limit` of a download. */
+export const MAX_DOWNLOAD_LIMIT = 1_000
+
+/** `limit` of a download that names none. */
+export const DEFAULT_DOWNLOAD_LIMIT = 100
+
+/** Positions that one download looks at: bounds the work for a device whose own changes fill the log. */
+export const MAX_SCANNED_POSITIONS = 10_000
+
+/** Payload bytes after which a page ends early (it always has one change): bounds memory for pages of large rows. */
+export const MAX_PAGE_BYTES = 8 * 1024 * 1024
+
+/** Bytes of a key as text: keys are in two indexes, whose entries PostgreSQL limits to a third of a page. */
+export const MAX_KEY_BYTES = 1_024
+
+/** Levels of nesting in a request body; deeper ones would exhaust the stack of whoever reads them. */
+export const MAX_JSON_DEPTH = 64
+
+/** Members of one payload: PostgreSQL's tables end at 1,600 columns; the rest is room for newer clients. */
+export const MAX_PAYLOAD_KEYS = 4_096
+
+/** Uploads of one scope that may wait for their turn in one process before 429: more would only time out. */
+export const MAX_QUEUED_UPLOADS = 64
+
+/** Times that a transaction is tried when PostgreSQL chose it as the victim of a deadlock or of a serialization failure. */
+export const MAX_TRANSACTION_ATTEMPTS = 3
+
+/** Longest pause before such a retry; the real one is a random part of it, so that two victims do not meet again. */
+export const MAX_RETRY_PAUSE_MS = 50
+
+/**
+ * Times that a batch is judged again after the database refused a part of it. Each round excludes at least one change;
+ * past the bound the rest is written change by change, which always ends.
+ */
+export const MAX_DECISION_ROUNDS = 8
+
+/** Below PostgreSQL's default deadlock_timeout (1 s): an upload yields before the app's own transaction is chosen as a victim. */
+export const LOCK_TIMEOUT_MS = 900
+
+/** Longest statement of an upload or a download. */
+export const STATEMENT_TIMEOUT_MS = 30_000
+
+/** Longest pause between two statements of one transaction: a stalled process must not keep a stream locked. */
+export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
+
+/** Seconds a caller should wait after 503 or 429. */
+export const RETRY_AFTER_SECONDS = 1

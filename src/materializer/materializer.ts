@@ -1,0 +1,80 @@
+import { CompiledQuery, type Transaction } from 'kysely'
+import type { Database } from '../storage/database.js'
+import { deleteStatement, insertStatement, updateStatement } from './statements.js'
+import type { TableSpec } from './table-spec.js'
+
+/** A change on its way into its business table. */
+export interface RowWrite {
+  /** Place of its change in the request. */
+  index: number
+  /** Table and key as one text. */
+  row: string
+  table: TableSpec
+  /** By verdict: insert where the stream has no live row, update where it has. */
+  verb: 'insert' | 'update' | 'delete'
+  pk: string
+  payload: string | null
+  /** Columns of the table that the payload has. */
+  columns: string[]
+}
+
+/** How the statements of a run are ordered. The first fits nearly always; the others serve rows that hand a unique value on. */
+export type StatementOrder = 'upserts-first' | 'deletes-first' | 'as-requested'
+
+/**
+ * Writes a run of rows, no row twice, one statement for each table, verb and set of columns. Returns the rows whose key
+ * turned out to be taken by a row that this scope does not have. Throws what the database says about any of them.
+ */
+export async function writeRun (trx: Transaction<Database>, scope: string, run: RowWrite[], order: StatementOrder): Promise<RowWrite[]> {
+  const taken: RowWrite[] = []
+  for (const group of groupRun(run, order)) taken.push(...await writeGroup(trx, scope, group))
+  return taken
+}
+
+async function writeGroup (trx: Transaction<Database>, scope: string, group: RowWrite[]): Promise<RowWrite[]> {
+  const { table, verb, columns } = group[0] as RowWrite
+  const owner = table.owner === null ? [] : [scope]
+  const keys = JSON.stringify(group.map(({ pk }) => pk))
+  if (verb === 'delete') {
+    // A row that is not there any more is as deleted as it should be.
+    await trx.executeQuery(CompiledQuery.raw(deleteStatement(table), [keys, ...owner]))
+    return []
+  }
+  const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
+  const statement = verb === 'insert' ? insertStatement(table, columns) : updateStatement(table, columns)
+  const { rows } = await trx.executeQuery<{ pk: string }>(CompiledQuery.raw(statement, [payloads, keys, ...owner]))
+  if (rows.length === group.length) return []
+  const written = new Set(rows.map(({ pk }) => pk))
+  const absent = group.filter(({ pk }) => !written.has(pk))
+  // An insert without effect met a row of someone else. An update without effect met none: the app removed the row behind
+  // the stream's back, and the device's row is whole, so that it can be put back.
+  return verb === 'insert' ? absent : await writeGroup(trx, scope, absent.map(write => ({ ...write, verb: 'insert' })))
+}
+
+/** The statements of a run: parents before children for upserts, children before parents for deletions. */
+function groupRun (run: RowWrite[], order: StatementOrder): RowWrite[][] {
+  const groups: RowWrite[][] = []
+  const open = new Map<string, RowWrite[]>()
+  let last = ''
+  for (const write of run) {
+    const key = `${write.verb} ${write.table.id} ${write.verb === 'delete' ? '' : write.columns.join(' ')}`
+    // As requested: only neighbours share a statement.
+    if (order === 'as-requested' && key !== last) open.clear()
+    last = key
+    const group = open.get(key)
+    if (group !== undefined) {
+      group.push(write)
+      continue
+    }
+    open.set(key, [write])
+    groups.push(open.get(key) as RowWrite[])
+  }
+  if (order === 'as-requested') return groups
+  const deletesLast = order === 'upserts-first' ? 1 : -1
+  return groups.sort(([a], [b]) => {
+    const [left, right] = [a as RowWrite, b as RowWrite]
+    const deletes = Number(left.verb === 'delete') - Number(right.verb === 'delete')
+    if (deletes !== 0) return deletes * deletesLast
+    return (left.table.rank - right.table.rank) * (left.verb === 'delete' ? -1 : 1)
+  })
+}

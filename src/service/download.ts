@@ -1,0 +1,59 @@
+import type { Kysely } from 'kysely'
+import type { DownloadQuery } from '../contract/download-query.js'
+import { SyncError } from '../errors.js'
+import { DEFAULT_DOWNLOAD_LIMIT } from '../limits.js'
+import type { Identity } from '../options.js'
+import type { Database } from '../storage/database.js'
+import type { Metadata } from '../storage/metadata.js'
+import { readPage, type Page, type PageRequest } from '../storage/page.js'
+import { ensureStream } from '../storage/stream.js'
+import { reading } from '../storage/transaction.js'
+
+export interface DownloadContext {
+  db: Kysely<Database>
+  metadata: Metadata
+  maxDownloadLimit: number
+}
+
+export interface DownloadResult {
+  /** The reply, a DownloadResponse as JSON text: payloads in it keep their exact digits. */
+  json: string
+  /** Changes in the page. */
+  count: number
+}
+
+/** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
+export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
+  const request = toRequest(query, context.maxDownloadLimit)
+  const page = await reading(async () => {
+    const found = await readPage(context.db, context.metadata, identity, request)
+    if (found !== null) return found
+    // The epoch is part of every reply, and a new scope gets it here.
+    await ensureStream(context.db, identity.scope)
+    return await readPage(context.db, context.metadata, identity, request) as Page
+  })
+  requireKnownCursor(page, request.after, query)
+  const hasMore = page.examined < page.windowUntil
+  const json = `{"changes":[${page.changes}],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
+    `"window_until":${page.windowUntil},"floor":${page.floor},"epoch":${JSON.stringify(page.epoch)},` +
+    `"source_id":${JSON.stringify(identity.deviceId)},"next_source_change_id":${page.maxChangeId + 1}}`
+  return { json, count: page.count }
+}
+
+/** The query with its defaults. The routes have checked the types; other callers may not have. */
+function toRequest (query: DownloadQuery, maxDownloadLimit: number): PageRequest {
+  const { after = 0, limit = Math.min(DEFAULT_DOWNLOAD_LIMIT, maxDownloadLimit), until = 0, include_self: includeSelf = false, schema = null } = query
+  for (const [name, value] of Object.entries({ after, until, floor: query.floor ?? 0 })) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new SyncError('invalid_request', `Parameter "${name}" must be an integer from 0 to ${Number.MAX_SAFE_INTEGER}.`)
+  }
+  if (!Number.isSafeInteger(limit) || limit < 1 || limit > maxDownloadLimit) throw new SyncError('invalid_request', `Parameter "limit" must be an integer from 1 to ${maxDownloadLimit}.`)
+  if (schema !== null && !/^[a-z0-9_]+$/.test(schema)) throw new SyncError('invalid_request', 'Parameter "schema" must match ^[a-z0-9_]+$.')
+  return { after, limit, until, includeSelf, schema }
+}
+
+/** Clients that send no epoch are of the original generation and get what its server would answer. */
+function requireKnownCursor (page: Page, after: number, { epoch, floor }: DownloadQuery): void {
+  if (epoch === undefined) return
+  if (epoch !== page.epoch || after > page.head) throw new SyncError('history_changed', 'The server\'s history is not the one this device knows.')
+  if (after > 0 && after < page.floor && floor !== page.floor) throw new SyncError('cursor_expired', 'The cursor is older than the deletions that the server still remembers.')
+}

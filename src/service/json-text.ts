@@ -1,0 +1,135 @@
+/**
+ * Finds the text of values inside JSON text that JSON.parse has already accepted. Payloads are stored and compared by
+ * their text: JSON.parse would round a long number and hide a key that is given twice.
+ */
+
+export interface Member {
+  key: string
+  /** Where the value begins and ends in the text. */
+  start: number
+  end: number
+}
+
+const QUOTE = 34
+const BACKSLASH = 92
+const OPEN_BRACE = 123
+const CLOSE_BRACE = 125
+const OPEN_BRACKET = 91
+const CLOSE_BRACKET = 93
+
+/** Calls `visit` for each member of the object at `at`; a visitor that has walked the value itself returns its end. Returns the object's end. */
+export function eachMember (text: string, at: number, visit: (key: string, start: number) => number): number {
+  let i = skipSpace(text, at + 1)
+  if (text.charCodeAt(i) === CLOSE_BRACE) return i + 1
+  for (;;) {
+    const keyEnd = endOfString(text, i)
+    const raw = text.slice(i + 1, keyEnd - 1)
+    const key = raw.includes('\\') ? JSON.parse(`"${raw}"`) as string : raw
+    i = skipSpace(text, skipSpace(text, keyEnd) + 1)
+    i = skipSpace(text, visit(key, i))
+    if (text.charCodeAt(i) === CLOSE_BRACE) return i + 1
+    i = skipSpace(text, i + 1)
+  }
+}
+
+/** Like eachMember, for the elements of an array. */
+export function eachElement (text: string, at: number, visit: (start: number) => number): number {
+  let i = skipSpace(text, at + 1)
+  if (text.charCodeAt(i) === CLOSE_BRACKET) return i + 1
+  for (;;) {
+    i = skipSpace(text, visit(i))
+    if (text.charCodeAt(i) === CLOSE_BRACKET) return i + 1
+    i = skipSpace(text, i + 1)
+  }
+}
+
+/** The end of the value at `at`. */
+export function endOfValue (text: string, at: number): number {
+  const first = text.charCodeAt(at)
+  if (first === QUOTE) return endOfString(text, at)
+  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
+    let i = at + 1
+    while (i < text.length && !isDelimiter(text.charCodeAt(i))) i++
+    return i
+  }
+  let depth = 0
+  for (let i = at; ;) {
+    const code = text.charCodeAt(i)
+    if (code === QUOTE) {
+      i = endOfString(text, i)
+      continue
+    }
+    i++
+    if (code === OPEN_BRACE || code === OPEN_BRACKET) depth++
+    else if ((code === CLOSE_BRACE || code === CLOSE_BRACKET) && --depth === 0) return i
+  }
+}
+
+/** The deepest nesting of containers in JSON text; 0 for a scalar. */
+export function depthOf (text: string): number {
+  let depth = 0
+  let deepest = 0
+  for (let i = 0; i < text.length;) {
+    const code = text.charCodeAt(i)
+    if (code === QUOTE) {
+      i = endOfString(text, i)
+      continue
+    }
+    i++
+    if (code === OPEN_BRACE || code === OPEN_BRACKET) deepest = Math.max(deepest, ++depth)
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth--
+  }
+  return deepest
+}
+
+/** One spelling for all JSON texts that mean the same: no white space, keys sorted, strings decoded; numbers stay as written. */
+export function canonical (text: string): string {
+  return canonicalAt(text, skipSpace(text, 0))
+}
+
+function canonicalAt (text: string, at: number): string {
+  const first = text.charCodeAt(at)
+  if (first === OPEN_BRACE) {
+    const members: Array<[string, string]> = []
+    eachMember(text, at, (key, start) => {
+      members.push([key, canonicalAt(text, start)])
+      return endOfValue(text, start)
+    })
+    members.sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0)
+    return '{' + members.map(([key, value]) => JSON.stringify(key) + ':' + value).join(',') + '}'
+  }
+  if (first === OPEN_BRACKET) {
+    const elements: string[] = []
+    eachElement(text, at, start => {
+      elements.push(canonicalAt(text, start))
+      return endOfValue(text, start)
+    })
+    return '[' + elements.join(',') + ']'
+  }
+  const value = text.slice(at, endOfValue(text, at))
+  return first === QUOTE ? JSON.stringify(JSON.parse(value)) : value
+}
+
+function endOfString (text: string, at: number): number {
+  let i = at + 1
+  for (;;) {
+    const quote = text.indexOf('"', i)
+    let backslashes = 0
+    while (text.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes++
+    if (backslashes % 2 === 0) return quote + 1
+    i = quote + 1
+  }
+}
+
+export function skipSpace (text: string, at: number): number {
+  let i = at
+  for (;;) {
+    const code = text.charCodeAt(i)
+    if (code !== 32 && code !== 10 && code !== 13 && code !== 9) return i
+    i++
+  }
+}
+
+function isDelimiter (code: number): boolean {
+  return code === 44 || code === CLOSE_BRACE || code === CLOSE_BRACKET || code === 32 || code === 10 || code === 13 || code === 9
+}

@@ -1,0 +1,151 @@
+import type { InvalidReason } from '../contract/change-status.js'
+import type { UploadChange } from '../contract/upload-change.js'
+import { MAX_JSON_DEPTH, MAX_KEY_BYTES, MAX_PAYLOAD_KEYS } from '../limits.js'
+import { normalizeUuid, normalizeUuidValue } from '../materializer/key-codec.js'
+import type { TableRegistry, TableSpec } from '../materializer/table-spec.js'
+import { rowKey } from '../storage/row-state.js'
+import { depthOf } from './json-text.js'
+import type { PayloadText } from './upload-body.js'
+
+/** Why a change is refused; becomes its `invalid` status. */
+export interface Refusal {
+  reason: InvalidReason
+  message: string
+  details?: Record<string, unknown>
+}
+
+/** A row that a change refers to by a foreign key and that must be live in the scope. */
+export interface ParentRow {
+  row: string
+  tableId: number
+  pk: string
+  /** `schema.table:key`, as the reply names it. */
+  name: string
+}
+
+/** A change with its names resolved and its payload normalised, ready to be judged. */
+export interface PreparedChange {
+  /** Place in the request. */
+  index: number
+  sourceChangeId: number
+  table: TableSpec
+  op: 'INSERT' | 'UPDATE' | 'DELETE'
+  pk: string
+  /** Table and key as one text. */
+  row: string
+  base: number
+  /** The text to store; null for a deletion. */
+  payload: string | null
+  /** Columns of the business table that the payload has. */
+  columns: string[]
+  parents: ParentRow[]
+  /** The stored payload says more than the sent one (the server wrote the owner): the device must learn it. */
+  completed: boolean
+  /** A refusal that a replay of the same content is spared: it was checked when the change was applied. */
+  refusal: Refusal | null
+}
+
+/** A change that cannot be judged at all. `row` is known where its table and key were readable. */
+export interface UnreadableChange {
+  index: number
+  sourceChangeId: number
+  row: string | null
+  unreadable: Refusal
+}
+
+export interface PrepareContext {
+  registry: TableRegistry
+  scope: string
+  maxPayloadBytes: number
+}
+
+const NAME = /^[a-z0-9_]+$/
+
+/** Resolves names, normalises key and payload, and finds what the change refers to. Pure. */
+export function prepareChange (change: UploadChange, payload: PayloadText | null, index: number, context: PrepareContext): PreparedChange | UnreadableChange {
+  const unreadable = (reason: InvalidReason, message: string, row: string | null = null): UnreadableChange =>
+    ({ index, sourceChangeId: change.source_change_id, row, unreadable: { reason, message } })
+
+  if (!(change.source_change_id >= 1 && change.source_change_id <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'source_change_id must be from 1 to 2^53-1.')
+  const schema = (change.schema ?? 'public').trim().toLowerCase()
+  const tableName = change.table.trim().toLowerCase()
+  if (!NAME.test(schema)) return unreadable('bad_payload', 'schema must match ^[a-z0-9_]+$.')
+  if (!NAME.test(tableName)) return unreadable('bad_payload', 'table must match ^[a-z0-9_]+$.')
+  const table = context.registry.find(schema, tableName)
+  if (table === undefined) return unreadable('unregistered_table', `The table ${schema}.${tableName} does not sync.`)
+  const op = change.op.trim().toUpperCase()
+  if (op !== 'INSERT' && op !== 'UPDATE' && op !== 'DELETE') return unreadable('bad_payload', 'op must be INSERT, UPDATE or DELETE.')
+  const pk = Buffer.byteLength(change.pk) <= MAX_KEY_BYTES ? normalizeUuid(change.pk.trim()) : null
+  if (pk === null) return unreadable('bad_payload', 'pk must be a uuid.')
+  const row = rowKey(table.id, pk)
+  if (!(change.server_version >= 0 && change.server_version <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'server_version must be from 0 to 2^53-1.', row)
+  if (op === 'DELETE' && payload !== null) return unreadable('bad_payload', 'A DELETE has no payload.', row)
+  if (op !== 'DELETE' && payload === null) return unreadable('bad_payload', `${op} needs a payload.`, row)
+
+  const prepared: PreparedChange = {
+    index, sourceChangeId: change.source_change_id, table, op, pk, row, base: change.server_version, payload: null, columns: [], parents: [], completed: false, refusal: null
+  }
+  if (payload === null) return prepared
+  const values = change.payload as Record<string, unknown>
+  const problem = whyUnstorable(payload, values)
+  if (problem !== null) return unreadable('bad_payload', problem, row)
+  const misfit = fillIn(prepared, payload, values, context.scope)
+  if (misfit !== null) return unreadable('bad_payload', misfit, row)
+  // Bytes are at most three times the UTF-16 length: most payloads need no counting.
+  if (payload.text.length * 3 > context.maxPayloadBytes && Buffer.byteLength(payload.text) > context.maxPayloadBytes) {
+    prepared.refusal = { reason: 'bad_payload', message: `The payload has more than ${context.maxPayloadBytes} bytes.` }
+  }
+  return prepared
+}
+
+/** Why a payload cannot be stored whatever its table, or null. */
+function whyUnstorable ({ text, members }: PayloadText, values: Record<string, unknown>): string | null {
+  if (members.length > MAX_PAYLOAD_KEYS) return `The payload has more than ${MAX_PAYLOAD_KEYS} keys.`
+  // JSON.parse kept one of each: fewer values than members means that a key was given twice.
+  if (Object.keys(values).length !== members.length) return 'The payload has a key twice.'
+  if (depthOf(text) > MAX_JSON_DEPTH) return `The payload is nested deeper than ${MAX_JSON_DEPTH} levels.`
+  // Most texts have neither escape; only the others are worth a walk.
+  if (/\\u(?:0000|[dD][89a-fA-F])/.test(text) && !isStorable(values)) return 'A text has a NUL character or half of a surrogate pair, which PostgreSQL cannot hold.'
+  return null
+}
+
+function isStorable (value: unknown): boolean {
+  if (typeof value === 'string') return !value.includes('\0') && value.isWellFormed()
+  if (typeof value !== 'object' || value === null) return true
+  return Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner))
+}
+
+/** Writes the stored payload, the columns and the parents into `prepared`. Returns why the payload does not fit its key, or null. */
+function fillIn (prepared: PreparedChange, { text, members }: PayloadText, values: Record<string, unknown>, scope: string): string | null {
+  const { table, pk } = prepared
+  let stored = ''
+  let copied = 0
+  const replace = (start: number, end: number, value: string): void => {
+    stored += text.slice(copied, start) + JSON.stringify(value)
+    copied = end
+  }
+  for (const { key, start, end } of members) {
+    if (table.columns.has(key)) {
+      prepared.columns.push(key)
+    } else if (key === table.keyColumn) {
+      const value = values[key]
+      if (typeof value !== 'string' || normalizeUuidValue(value) !== pk) return `The payload's ${key} is not the pk.`
+      if (value !== pk) replace(start, end, pk)
+    } else if (key === table.owner?.column) {
+      const value = values[key]
+      if (value === null) {
+        replace(start, end, scope)
+        prepared.completed = true
+      } else if (typeof value === 'string' ? value !== scope : text.slice(start, end) !== scope) {
+        prepared.refusal = { reason: 'not_owner', message: `The payload's ${key} names another owner.` }
+      }
+    }
+  }
+  prepared.payload = stored + text.slice(copied)
+  for (const { column, parent } of table.references) {
+    const value = values[column]
+    const key = typeof value === 'string' && !parent.shared ? normalizeUuidValue(value) : null
+    if (key !== null) prepared.parents.push({ row: rowKey(parent.id, key), tableId: parent.id, pk: key, name: `${parent.name}:${key}` })
+  }
+  return null
+}

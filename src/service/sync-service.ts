@@ -1,0 +1,114 @@
+import type { DownloadQuery } from '../contract/download-query.js'
+import type { StatusResponse } from '../contract/status-response.js'
+import type { UploadRequest } from '../contract/upload-request.js'
+import { SyncError } from '../errors.js'
+import { introspect } from '../materializer/introspect.js'
+import { TableRegistry } from '../materializer/table-spec.js'
+import type { Identity, ResolvedOptions } from '../options.js'
+import { connect, type Connection } from '../storage/connect.js'
+import { Metadata } from '../storage/metadata.js'
+import { migrate } from '../storage/migrate.js'
+import { findSource } from '../storage/source.js'
+import { ensureStream } from '../storage/stream.js'
+import { numberTables } from '../storage/synced-table.js'
+import { reading } from '../storage/transaction.js'
+import { VERSION } from '../version.js'
+import { download, type DownloadContext, type DownloadResult } from './download.js'
+import { checkIdentity } from './identity.js'
+import { ScopeQueue } from './scope-queue.js'
+import { upload, type UploadContext, type UploadResult } from './upload.js'
+import { parseUploadBody, type UploadBody } from './upload-body.js'
+
+/** What the routes call, and what an app may call over other transports. Every method checks its input as the routes would. */
+export class OversyncService {
+  readonly #options: ResolvedOptions
+  readonly #connection: Connection
+  readonly #context: UploadContext & DownloadContext
+  readonly #queue = new ScopeQueue()
+  #closing = false
+
+  private constructor (options: ResolvedOptions, connection: Connection, context: UploadContext & DownloadContext) {
+    this.#options = options
+    this.#connection = connection
+    this.#context = context
+  }
+
+  /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
+  static async open (options: ResolvedOptions): Promise<OversyncService> {
+    const connection = connect(options.database)
+    try {
+      const db = connection.db.withSchema(options.schema)
+      const metadata = new Metadata(options.schema)
+      await migrate(connection.db, options.schema)
+      const ids = await numberTables(db, metadata, options.tables)
+      const registry = new TableRegistry(await introspect(db, options.tables, ids))
+      return new OversyncService(options, connection, { ...options, db, metadata, registry })
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
+  }
+
+  /** The app's schema version. */
+  get schemaVersion (): number {
+    return this.#options.schemaVersion
+  }
+
+  /**
+   * Applies a batch. Give the body as JSON text to keep numbers beyond 2^53 exact; an UploadRequest object is taken too.
+   * Throws a SyncError where the whole request is refused.
+   */
+  async upload (identity: Identity, body: string | UploadRequest | UploadBody): Promise<UploadResult> {
+    this.#requireOpen()
+    const caller = checkIdentity(identity)
+    const parsed = typeof body === 'string' ? parseUploadBody(body) : 'payloads' in body ? body : parseUploadBody(JSON.stringify(body))
+    const { schema_version: version } = parsed.request
+    if (version !== undefined && version < this.#options.minSchemaVersion) {
+      throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
+    }
+    return await this.#queue.run(caller.scope, async () => await upload(this.#context, caller, parsed))
+  }
+
+  /** Reads a page of the caller's stream. Throws a SyncError where the query is refused. */
+  async download (identity: Identity, query: DownloadQuery = {}): Promise<DownloadResult> {
+    this.#requireOpen()
+    return await download(this.#context, checkIdentity(identity), query)
+  }
+
+  /** The server, its limits, and the caller's own stream and source. */
+  async status (identity: Identity): Promise<StatusResponse> {
+    this.#requireOpen()
+    const caller = checkIdentity(identity)
+    const { db, registry } = this.#context
+    return await reading(async () => {
+      const stream = await ensureStream(db, caller.scope)
+      const source = await findSource(db, stream.scopeId, caller)
+      return {
+        status: 'healthy',
+        version: VERSION,
+        app_name: this.#options.appName,
+        registered_tables: registry.all.map(({ name }) => name),
+        features: { epoch: true, windowed_download: true, include_self: true, watch: false },
+        limits: {
+          max_upload_batch_size: this.#options.maxUploadBatchSize,
+          max_payload_bytes: this.#options.maxPayloadBytes,
+          max_body_bytes: this.#options.maxBodyBytes,
+          max_download_limit: this.#options.maxDownloadLimit
+        },
+        epoch: stream.epoch,
+        source_id: caller.deviceId,
+        next_source_change_id: (source?.maxChangeId ?? 0) + 1
+      }
+    })
+  }
+
+  /** Refuses new work and closes the connections that were opened here. Work under way is Fastify's to wait for. */
+  async close (): Promise<void> {
+    this.#closing = true
+    await this.#connection.close()
+  }
+
+  #requireOpen (): void {
+    if (this.#closing) throw new SyncError('unavailable', 'The server is shutting down.')
+  }
+}

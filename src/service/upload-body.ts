@@ -1,0 +1,72 @@
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { parse as parseSafely } from 'secure-json-parse'
+import { UploadChangeSchema, type UploadChange } from '../contract/upload-change.js'
+import { UploadRequestSchema, type UploadRequest } from '../contract/upload-request.js'
+import { SyncError } from '../errors.js'
+import { eachElement, eachMember, endOfValue, skipSpace, type Member } from './json-text.js'
+
+/** The text of one payload and of its members. */
+export interface PayloadText {
+  text: string
+  /** Members of the outermost object, in the order sent, positions relative to `text`. A key given twice is in it twice. */
+  members: Member[]
+}
+
+/** An upload request, checked for JSON types, and for each of its changes the payload as sent. */
+export interface UploadBody {
+  request: UploadRequest
+  changes: UploadChange[]
+  /** By position in `changes`; null where the payload is absent or null. */
+  payloads: Array<PayloadText | null>
+}
+
+const check = TypeCompiler.Compile(UploadRequestSchema, [UploadChangeSchema])
+
+/** Reads the text of an upload request. Throws `invalid_request` where it is no JSON or a field has another JSON type than the contract says. */
+export function parseUploadBody (text: string): UploadBody {
+  let request: unknown
+  try {
+    // Refuses __proto__ and constructor.prototype; its tolerance for a byte order mark is not JSON's.
+    if (text.charCodeAt(0) === 0xFEFF) throw new SyntaxError('byte order mark')
+    request = parseSafely(text, null, { protoAction: 'error', constructorAction: 'error' })
+  } catch (cause) {
+    throw new SyncError('invalid_request', 'The body is not valid JSON.', { cause })
+  }
+  if (!check.Check(request)) {
+    const first = check.Errors(request).First()
+    throw new SyncError('invalid_request', `The body does not match the contract${first === undefined ? '' : ` at ${first.path === '' ? '/' : first.path}: ${first.message}`}.`)
+  }
+  const changes = request.changes ?? []
+  return { request, changes, payloads: changes.length === 0 ? [] : findPayloads(text, changes.length) }
+}
+
+/** Where a key is given twice in the request or in a change the last one counts, as for JSON.parse. */
+function findPayloads (text: string, count: number): Array<PayloadText | null> {
+  let payloads: Array<PayloadText | null> = []
+  eachMember(text, skipSpace(text, 0), (key, start) => {
+    if (key !== 'changes' || text[start] !== '[') return endOfValue(text, start)
+    payloads = []
+    return eachElement(text, start, change => {
+      let payload: PayloadText | null = null
+      const end = eachMember(text, change, (field, at) => {
+        if (field !== 'payload') return endOfValue(text, at)
+        if (text[at] !== '{') {
+          payload = null
+          return endOfValue(text, at)
+        }
+        const members: Member[] = []
+        const payloadEnd = eachMember(text, at, (name, value) => {
+          const valueEnd = endOfValue(text, value)
+          members.push({ key: name, start: value - at, end: valueEnd - at })
+          return valueEnd
+        })
+        payload = { text: text.slice(at, payloadEnd), members }
+        return payloadEnd
+      })
+      payloads.push(payload)
+      return end
+    })
+  })
+  if (payloads.length !== count) throw new Error('The scan of the body disagrees with its parse.')
+  return payloads
+}

@@ -1,0 +1,96 @@
+import { sql, type Transaction } from 'kysely'
+import type { Database } from './database.js'
+import type { Metadata } from './metadata.js'
+
+/** An applied change of a source, by its source_change_id. */
+export interface LedgerEntry {
+  tableId: number
+  pk: string
+  deletes: boolean
+  version: number
+  serverId: number
+  /** As stored; null for a deletion. */
+  payload: string | null
+}
+
+/** The entries of a source under the given numbers. */
+export async function readLedger (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[]): Promise<Map<number, LedgerEntry>> {
+  if (sourceChangeIds.length === 0) return new Map()
+  const { rows } = await sql<{ source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null }>`
+    select l.source_change_id::text, l.table_id, l.pk, l.op = 'D' as deletes, l.version::text, l.server_id::text, l.payload::text
+    from json_array_elements_text(${JSON.stringify(sourceChangeIds)}::text::json) as x (id)
+    cross join lateral (
+      select * from ${metadata.table('change_log')} c
+      where c.scope_id = ${String(scopeId)}::bigint and c.source_no = ${sourceNo}::int and c.source_change_id = x.id::bigint limit 1) l`.execute(trx)
+  return new Map(rows.map(row => [Number(row.source_change_id), {
+    tableId: row.table_id,
+    pk: row.pk,
+    deletes: row.deletes,
+    version: Number(row.version),
+    serverId: Number(row.server_id),
+    payload: row.payload
+  }]))
+}
+
+/** Payloads as stored, by position. */
+export async function readPayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, serverIds: number[]): Promise<Map<number, string | null>> {
+  if (serverIds.length === 0) return new Map()
+  const { rows } = await sql<{ server_id: string, payload: string | null }>`
+    select l.server_id::text, l.payload::text
+    from json_array_elements_text(${JSON.stringify(serverIds)}::text::json) as x (id)
+    cross join lateral (
+      select c.server_id, c.payload from ${metadata.table('change_log')} c
+      where c.scope_id = ${String(scopeId)}::bigint and c.server_id = x.id::bigint limit 1) l`.execute(trx)
+  return new Map(rows.map(row => [Number(row.server_id), row.payload]))
+}
+
+export interface NewEntry {
+  serverId: number
+  sourceChangeId: number
+  tableId: number
+  op: 'INSERT' | 'UPDATE' | 'DELETE'
+  pk: string
+  version: number
+  payload: string | null
+  /** The row's last change in this batch: the one that row_state will tell. */
+  last: boolean
+}
+
+/**
+ * Appends entries to the log and brings row states, head and source up to date, in one statement. `entries` are in the
+ * order of their positions, which follow the head without a gap. Needs the stream lock.
+ */
+export async function appendEntries (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, entries: NewEntry[], head: number, maxChangeId: number): Promise<void> {
+  // Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent.
+  const document = '[' + entries.map(entry =>
+    `{"s":${entry.serverId},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
+    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"l":${entry.last}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
+  ).join(',') + ']'
+  const scope = sql`${String(scopeId)}::bigint`
+  await sql`
+    with entry as materialized (
+      select * from json_to_recordset(${document}::text::json)
+        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, l boolean, p json)
+    ), log as (
+      insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes)
+      select ${scope}, s, ${sourceNo}::int, c, t, o, k, v, p, coalesce(octet_length(p::text), 0) from entry order by s
+    ), state as (
+      insert into ${metadata.table('row_state')} as r (scope_id, table_id, pk, version, deleted, server_id)
+      select ${scope}, t, k, v, o = 'D', s from entry where l
+      on conflict (scope_id, table_id, pk) do update
+      set version = excluded.version, deleted = excluded.deleted, server_id = excluded.server_id
+    ), stream as (
+      update ${metadata.table('stream')} set head = ${String(head)}::bigint where scope_id = ${scope}
+    )
+    update ${metadata.table('source')} set max_change_id = greatest(max_change_id, ${String(maxChangeId)}::bigint), last_seen = now()
+    where scope_id = ${scope} and source_no = ${sourceNo}::int`.execute(trx)
+}
+
+/** Takes the number away from entries that an older client has used for a newer change of the row. */
+export async function releaseChangeIds (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[]): Promise<void> {
+  if (sourceChangeIds.length === 0) return
+  await sql`
+    update ${metadata.table('change_log')} set source_change_id = -server_id
+    where scope_id = ${String(scopeId)}::bigint and source_no = ${sourceNo}::int
+      and source_change_id in (select id::bigint from json_array_elements_text(${JSON.stringify(sourceChangeIds)}::text::json) as x (id))`.execute(trx)
+}

@@ -1,0 +1,25 @@
+import { Kysely } from 'kysely'
+import { PostgresJSDialect } from 'kysely-postgres-js'
+import postgres, { type Sql } from 'postgres'
+import type { Database } from './database.js'
+
+export interface Connection {
+  db: Kysely<Database>
+  /** Closes what was opened here; an instance that the app brought stays open. */
+  close: () => Promise<void>
+}
+
+/** A Kysely over the app's connection string, postgres.js instance or Kysely instance. */
+export function connect (database: string | Sql | Kysely<any>): Connection {
+  if (typeof database === 'string') {
+    const client = postgres(database, { onnotice: () => {} })
+    return { db: overPostgres(client), close: async () => { await client.end({ timeout: 5 }) } }
+  }
+  if (typeof database === 'function') return { db: overPostgres(database), close: async () => {} }
+  // The app's plugins (camel case, for one) are not for the metadata.
+  return { db: database.withoutPlugins() as Kysely<Database>, close: async () => {} }
+}
+
+function overPostgres (client: Sql): Kysely<Database> {
+  return new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: client }) })
+}

@@ -1,0 +1,52 @@
+/** What PostgreSQL said, whichever driver reported it. */
+export interface DatabaseError {
+  /** SQLSTATE of five characters. */
+  sqlstate: string
+  constraint: string | null
+  column: string | null
+  table: string | null
+  schema: string | null
+}
+
+/** The error as PostgreSQL's own, or null where it is none (a cut connection, a mistake in the code). */
+export function asDatabaseError (error: unknown): DatabaseError | null {
+  const fields = error as Record<string, unknown> | null
+  const code = fields?.['code']
+  // Node's own codes (EPIPE) can look like a SQLSTATE; only a server's error carries a severity.
+  if (fields === null || typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || typeof fields['severity'] !== 'string') return null
+  const text = (...names: string[]): string | null => {
+    const name = names.find(name => typeof fields[name] === 'string')
+    return name === undefined ? null : fields[name] as string
+  }
+  return {
+    sqlstate: code,
+    constraint: text('constraint_name', 'constraint'),
+    column: text('column_name', 'column'),
+    table: text('table_name', 'table'),
+    schema: text('schema_name', 'schema')
+  }
+}
+
+/** The same transaction may succeed when it is run again at once: it was chosen as a victim. */
+export function isVictim (error: unknown): boolean {
+  const sqlstate = asDatabaseError(error)?.sqlstate
+  return sqlstate === '40001' || sqlstate === '40P01' || sqlstate === '55P03'
+}
+
+/** Trouble that goes away by itself: answered 503, with nothing half done. */
+export function isPassing (error: unknown): boolean {
+  const database = asDatabaseError(error)
+  if (database !== null) {
+    const { sqlstate } = database
+    return isVictim(error) || sqlstate.startsWith('08') || sqlstate.startsWith('53') || sqlstate.startsWith('57') ||
+      sqlstate.startsWith('58') || sqlstate === '25006' || sqlstate === '25P03' || sqlstate === '25P04' || sqlstate === '40003'
+  }
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' && CONNECTION_CODES.has(code)
+}
+
+/** Codes of the drivers and of Node for a connection that could not be made or was cut. */
+const CONNECTION_CODES = new Set([
+  'CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT', 'CONNECTION_CONNECT_TIMEOUT',
+  'ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ENOENT'
+])

@@ -1,0 +1,32 @@
+import { Migrator, sql, type Kysely, type Migration } from 'kysely'
+import { ConfigurationError } from '../errors.js'
+import type { Database } from './database.js'
+import { initial } from './migrations/0001-initial.js'
+
+/**
+ * Brings the metadata schema to this version. Kysely's migrator holds an advisory lock and one transaction, so that many
+ * processes may start at once on an empty database; where nothing is to be done it writes nothing.
+ */
+export async function migrate (db: Kysely<Database>, schema: string): Promise<void> {
+  const migrations: Record<string, Migration> = {
+    '0001-initial': initial(schema)
+  }
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+    migrationTableSchema: schema,
+    migrationTableName: 'migration',
+    migrationLockTableName: 'migration_lock'
+  })
+  const { error } = await migrator.migrateToLatest()
+  if (error !== undefined) throw error
+  await requireDurableTables(db, schema)
+}
+
+/** An unlogged log would be empty after a crash of the database, with devices told that all was well. */
+async function requireDurableTables (db: Kysely<Database>, schema: string): Promise<void> {
+  const { rows } = await sql<{ relname: string }>`
+    select c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = ${schema} and c.relkind in ('r', 'p') and c.relpersistence <> 'p'`.execute(db)
+  if (rows.length > 0) throw new ConfigurationError(`Tables of schema ${schema} must be LOGGED: ${rows.map(({ relname }) => relname).join(', ')}.`)
+}

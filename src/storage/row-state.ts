@@ -1,0 +1,38 @@
+import { sql, type Transaction } from 'kysely'
+import type { Database } from './database.js'
+import type { Metadata } from './metadata.js'
+
+/** What the stream knows of a row. */
+export interface RowState {
+  version: number
+  deleted: boolean
+  /** Position of its latest change. */
+  serverId: number
+}
+
+export interface RowKey {
+  tableId: number
+  pk: string
+}
+
+/** One text for a row within a scope. */
+export function rowKey (tableId: number, pk: string): string {
+  return `${tableId}:${pk}`
+}
+
+/** The states of the given rows, by rowKey; rows that the stream has never had are absent. */
+export async function readRowStates (trx: Transaction<Database>, metadata: Metadata, scopeId: number, keys: RowKey[]): Promise<Map<string, RowState>> {
+  if (keys.length === 0) return new Map()
+  const wanted = JSON.stringify(keys.map(({ tableId, pk }) => ({ t: tableId, k: pk })))
+  // A lateral look-up with a limit keeps to the index whatever the planner believes of the table's size.
+  const { rows } = await sql<{ table_id: number, pk: string, version: string, deleted: boolean, server_id: string }>`
+    select r.table_id, r.pk, r.version::text, r.deleted, r.server_id::text
+    from json_to_recordset(${wanted}::text::json) as x (t smallint, k text)
+    cross join lateral (
+      select s.table_id, s.pk, s.version, s.deleted, s.server_id from ${metadata.table('row_state')} s
+      where s.scope_id = ${String(scopeId)}::bigint and s.table_id = x.t and s.pk = x.k collate "C" limit 1) r`.execute(trx)
+  return new Map(rows.map(row => [
+    rowKey(row.table_id, row.pk),
+    { version: Number(row.version), deleted: row.deleted, serverId: Number(row.server_id) }
+  ]))
+}
