@@ -10,7 +10,7 @@ export const ERRORS = {
   method_not_allowed: { status: 405, retry: false, advice: 'The route exists under another method.' },
   history_changed: { status: 409, retry: false, advice: 'The server\'s history is not the one the device knows. The device rebuilds and keeps what only it knows.' },
   cursor_expired: { status: 410, retry: false, advice: 'The cursor is older than the deletions that the server still remembers. The device rebuilds.' },
-  body_too_large: { status: 413, retry: false, advice: 'Send a smaller batch, or raise limits.maxBodyBytes.' },
+  body_too_large: { status: 413, retry: false, advice: 'Send a smaller batch, or raise maxBodyBytes.' },
   unsupported_media_type: { status: 415, retry: false, advice: 'Send application/json.' },
   upgrade_required: { status: 426, retry: false, advice: 'The device\'s schema version is below minSchemaVersion. Update the app.' },
   too_many_requests: { status: 429, retry: true, advice: 'Too many uploads of one scope are waiting. Wait as long as Retry-After says.' },

@@ -40,10 +40,13 @@ export const MAX_TRANSACTION_ATTEMPTS = 3
 export const MAX_RETRY_PAUSE_MS = 50
 
 /**
- * Times that a batch is judged again after the database refused a part of it. Each round excludes at least one change;
- * past the bound the rest is written change by change, which always ends.
+ * Times that a batch is judged again after the database refused a part of it. Each round finds all that is
+ * refused and excludes it; a further one is only needed where that changes other verdicts. Past the bound: 500, nothing stored.
  */
-export const MAX_DECISION_ROUNDS = 8
+export const MAX_DECISION_ROUNDS = 32
+
+/** Refused changes of one batch for which the unreadable column is looked for, one statement a column; the others go without its name. */
+export const MAX_NAMED_COLUMNS = 20
 
 /** Below PostgreSQL's default deadlock_timeout (1 s): an upload yields before the app's own transaction is chosen as a victim. */
 export const LOCK_TIMEOUT_MS = 900
@@ -56,3 +59,6 @@ export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
 
 /** Seconds a caller should wait after 503 or 429. */
 export const RETRY_AFTER_SECONDS = 1
+
+/** Seconds to wait for a connection to the database: a caller should hear 503 before its own patience ends. */
+export const CONNECT_TIMEOUT_S = 5

@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { ref, safeInteger, stringEnum } from './typebox.js'
 import { ServerRowSchema } from './server-row.js'
 
-const sourceChangeId = Type.Integer({ description: 'The number of the change that this status is about.', examples: [1] })
+const sourceChangeId = Type.Integer({ format: 'int64', description: 'The number of the change that this status is about.', examples: [1] })
 
 export const AppliedStatusSchema = Type.Object({
   source_change_id: sourceChangeId,

@@ -92,7 +92,7 @@ export function routeSchema (operation: Operation): Record<string, unknown> {
       description: codes.map(code => `\`${code}\`: ${ERRORS[code].advice}`).join(' '),
       content: { 'application/json': { schema: ref(ErrorResponseSchema) } },
       ...(codes.some(code => ERRORS[code].retry && status !== 500)
-        ? { headers: Type.Object({ 'Retry-After': Type.Integer({ description: 'Seconds to wait.', examples: [1] }) }) }
+        ? { headers: { 'Retry-After': Type.Integer({ description: 'Seconds to wait.' }) } }
         : {})
     }
   }
@@ -103,6 +103,11 @@ export function routeSchema (operation: Operation): Record<string, unknown> {
     tags: ['sync'],
     ...(operation.body ? { body: ref(operation.body) } : {}),
     ...(operation.query ? { querystring: operation.query } : {}),
+    headers: Type.Object({
+      'Oversync-Source-Id': Type.Optional(Type.String({
+        description: 'The source that the device believes to be. Where the sign-in names another one the reply is 400, so that a mixed-up token does no harm.'
+      }))
+    }),
     response
   }
 }

@@ -7,6 +7,7 @@ import { jsonObject } from './typebox.js'
  */
 export const UploadChangeSchema = Type.Object({
   source_change_id: Type.Integer({
+    format: 'int64',
     description: 'The device\'s own number for this change, 1 to 2^53-1. Together with the source it is the idempotency key: a number that was applied once is never applied again. Gaps and any order are fine.',
     examples: [1]
   }),
@@ -25,6 +26,7 @@ export const UploadChangeSchema = Type.Object({
     examples: ['550e8400-e29b-41d4-a716-446655440000']
   }),
   server_version: Type.Integer({
+    format: 'int64',
     description: 'The version of the row that the device last saw, its base. 0 means: the device believes that there is no such row.',
     examples: [0]
   }),

@@ -4,6 +4,7 @@ import { UploadChangeSchema } from './upload-change.js'
 
 export const UploadRequestSchema = Type.Object({
   last_server_seq_seen: Type.Optional(Type.Integer({
+    format: 'int64',
     description: 'The cursor of the device. For information only.',
     examples: [42]
   })),

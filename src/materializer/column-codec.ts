@@ -1,37 +1,57 @@
 import type { ColumnSpec } from './table-spec.js'
 import { quoteIdentifier } from './quote-identifier.js'
 
-/** Types whose JSON form PostgreSQL reads exactly by itself. */
-const PLAIN_KINDS = new Set([
-  'text', 'varchar', 'bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'json', 'jsonb',
-  'date', 'time', 'timestamp', 'timestamptz', 'enum'
-])
+/** Types that PostgreSQL reads from JSON by itself, exactly or not at all. */
+const PLAIN_KINDS = new Set(['text', 'bool', 'int2', 'int4', 'int8', 'float8', 'json', 'jsonb', 'enum'])
+
+/** Types that PostgreSQL would round, cut or pad to fit; see `exactness`. */
+const ROUNDED_KINDS = new Set(['varchar', 'float4', 'numeric', 'date', 'time', 'timestamp', 'timestamptz'])
 
 /** Why a column cannot sync, or null. */
 export function whyUnsupported ({ kind, codec, type }: ColumnSpec): string | null {
   if (codec !== null) return kind === 'timestamptz' || kind === 'timestamp' ? null : `codec ${codec} needs a timestamp column, not ${type}`
-  return PLAIN_KINDS.has(kind) || kind === 'uuid' || kind === 'bytea' ? null : `type ${type} is not supported`
+  return PLAIN_KINDS.has(kind) || ROUNDED_KINDS.has(kind) || kind === 'uuid' || kind === 'bytea' ? null : `type ${type} is not supported`
 }
 
 /** The type as which json_to_recordset reads the value from the payload. */
 export function wireType ({ kind, codec, type }: ColumnSpec): string {
   if (codec !== null) return 'bigint'
-  return kind === 'bytea' || kind === 'uuid' ? 'text' : type
+  return PLAIN_KINDS.has(kind) ? type : kind === 'numeric' || kind === 'float4' ? 'numeric' : 'text'
 }
 
 /** SQL that turns the value read as its wire type into the column's value. */
 export function fromWire (column: ColumnSpec, alias: string): string {
+  const { kind, codec, type } = column
   const value = `${alias}.${quoteIdentifier(column.name)}`
-  if (column.codec !== null) {
-    const instant = column.codec === 'epoch_s'
-      ? `to_timestamp(${value}::double precision)`
-      // Whole seconds and the rest apart: a double of seconds with a fraction would round at far dates.
-      : `(to_timestamp(floor(${value} / 1000.0)::double precision) + (((${value} % 1000) + 1000) % 1000) * interval '1 millisecond')`
-    return column.kind === 'timestamp' ? `(${instant} at time zone 'UTC')` : instant
+  if (codec !== null) return fromEpoch(value, codec, kind)
+  if (kind === 'bytea') return `decode(${value}, 'base64')`
+  if (kind === 'uuid') return uuidFromText(value)
+  if (PLAIN_KINDS.has(kind)) return value
+  const isExact = exactness(value, column)
+  // The cast of a text that is no integer is the one way to raise an error from within an expression.
+  return isExact === null ? `${value}::${type}` : `case when ${isExact} then ${value}::${type} else (('inexact: ' || ${value})::integer)::text::${type} end`
+}
+
+/** SQL that is true or null where PostgreSQL would keep the value as it is; null where it always does. */
+function exactness (value: string, { kind, type }: ColumnSpec): string | null {
+  const modified = type.includes('(')
+  switch (kind) {
+    case 'varchar': return modified ? `coalesce(${value} = ${value}::${type}, true)` : null
+    case 'numeric': return modified ? `coalesce(${value} = ${value}::${type}, true)` : null
+    // As short as float4 prints it, or as long as a device's double spells the same float4.
+    case 'float4': return `coalesce(${value} = ${value}::float4::text::numeric or ${value}::float8 = ${value}::float4::float8, true)`
+    case 'date': return `coalesce(${value}::timestamp = ${value}::date, true)`
+    // Devices may write nanoseconds; PostgreSQL would round them.
+    default: return `coalesce(${value} !~ '[.][0-9]{6}[0-9]*[1-9]'${modified ? ` and ${value}::${type} = ${value}::${kind}` : ''}, true)`
   }
-  if (column.kind === 'bytea') return `decode(${value}, 'base64')`
-  if (column.kind === 'uuid') return uuidFromText(value)
-  return value
+}
+
+function fromEpoch (value: string, codec: 'epoch_s' | 'epoch_ms', kind: string): string {
+  const instant = codec === 'epoch_s'
+    ? `to_timestamp(${value}::double precision)`
+    // Whole seconds and the rest apart: a double of seconds with a fraction would round at far dates.
+    : `(to_timestamp(floor(${value} / 1000.0)::double precision) + (((${value} % 1000) + 1000) % 1000) * interval '1 millisecond')`
+  return kind === 'timestamp' ? `(${instant} at time zone 'UTC')` : instant
 }
 
 /** Devices that keep uuids as BLOBs send base64 of 16 bytes. */

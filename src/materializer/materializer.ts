@@ -1,7 +1,8 @@
-import { CompiledQuery, type Transaction } from 'kysely'
+import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
-import { deleteStatement, insertStatement, updateStatement } from './statements.js'
-import type { TableSpec } from './table-spec.js'
+import { asDatabaseError } from '../storage/database-error.js'
+import { deleteStatement, insertStatement, probeStatement, updateStatement } from './statements.js'
+import type { ColumnSpec, TableSpec } from './table-spec.js'
 
 /** A change on its way into its business table. */
 export interface RowWrite {
@@ -49,6 +50,23 @@ async function writeGroup (trx: Transaction<Database>, scope: string, group: Row
   // An insert without effect met a row of someone else. An update without effect met none: the app removed the row behind
   // the stream's back, and the device's row is whole, so that it can be put back.
   return verb === 'insert' ? absent : await writeGroup(trx, scope, absent.map(write => ({ ...write, verb: 'insert' })))
+}
+
+/** The column whose value PostgreSQL cannot read, of a row that it refused with a data exception; null where it is none alone. */
+export async function findUnreadableColumn (trx: Transaction<Database>, { table, payload, columns }: RowWrite): Promise<string | null> {
+  for (const name of columns) {
+    await sql`savepoint oversync_probe`.execute(trx)
+    try {
+      await trx.executeQuery(CompiledQuery.raw(probeStatement(table.columns.get(name) as ColumnSpec), [`[${payload}]`]))
+      await sql`release savepoint oversync_probe`.execute(trx)
+    } catch (error) {
+      if (asDatabaseError(error) === null) throw error
+      await sql`rollback to savepoint oversync_probe`.execute(trx)
+      await sql`release savepoint oversync_probe`.execute(trx)
+      return name
+    }
+  }
+  return null
 }
 
 /** The statements of a run: parents before children for upserts, children before parents for deletions. */

@@ -44,6 +44,11 @@ export function deleteStatement (table: TableSpec): string {
 where t.${key} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))${ownerCondition(table, '$2')}`
 }
 
+/** Reads one column of payloads as it would be written, to find out whether it is the one that PostgreSQL refuses. */
+export function probeStatement (column: ColumnSpec): string {
+  return `select ${fromWire(column, 'r')} from json_to_recordset($1::text::json) as r (${quoteIdentifier(column.name)} ${wireType(column)})`
+}
+
 function rowsFrom (specs: ColumnSpec[]): string {
   if (specs.length === 0) return `rows from (json_array_elements($1::text::json), json_array_elements_text($2::text::json)) with ordinality as r ("oversync payload", ${KEY}, ${PLACE})`
   const definitions = specs.map(column => `${quoteIdentifier(column.name)} ${wireType(column)}`).join(', ')

@@ -48,24 +48,16 @@ export interface TableSpec {
   rank: number
 }
 
-/** The registered tables, by `schema.table` and by number. */
+/** The registered tables, by `schema.table`. */
 export class TableRegistry {
   readonly #byName: ReadonlyMap<string, TableSpec>
-  readonly #byId: ReadonlyMap<number, TableSpec>
 
   constructor (tables: TableSpec[]) {
     this.#byName = new Map(tables.map(table => [table.name, table]))
-    this.#byId = new Map(tables.map(table => [table.id, table]))
   }
 
   find (schema: string, table: string): TableSpec | undefined {
     return this.#byName.get(`${schema}.${table}`)
-  }
-
-  byId (id: number): TableSpec {
-    const table = this.#byId.get(id)
-    if (table === undefined) throw new Error(`Table number ${id} is not registered.`)
-    return table
   }
 
   /** In order of registration. */

@@ -13,15 +13,20 @@ export function mayBeOrder (error: unknown): boolean {
   return sqlstate === '23505' || sqlstate === '23P01'
 }
 
+/** A value that its type refuses: PostgreSQL does not say which column it was read for. */
+export function isUnreadable (error: unknown): boolean {
+  return asDatabaseError(error)?.sqlstate.startsWith('22') === true
+}
+
 /** The key belongs to a row that this scope does not have. Whose it is stays unsaid. */
 export function taken (_row: RowWrite): Refusal {
   return { reason: 'not_owner', message: 'The key is not available.' }
 }
 
 /** What the database said about a row, in words of our own: its messages may show other rows or the app's internals. */
-export function refusalFor (error: unknown, { table, verb, payload }: RowWrite): Refusal {
-  const problem = asDatabaseError(error) as DatabaseError
-  const { sqlstate, constraint, column } = problem
+export function refusalFor (error: unknown, { table, verb, payload }: RowWrite, unreadableColumn: string | null): Refusal {
+  const { sqlstate, constraint, column: namedColumn } = asDatabaseError(error) as DatabaseError
+  const column = namedColumn ?? unreadableColumn
   if (sqlstate === '23503' && verb !== 'delete') {
     const foreignKey = table.foreignKeys.find(key => key.constraint === constraint)
     if (foreignKey !== undefined) {
@@ -31,11 +36,13 @@ export function refusalFor (error: unknown, { table, verb, payload }: RowWrite):
     }
   }
   if (sqlstate.startsWith('22')) {
-    return { reason: 'bad_payload', message: `A value does not fit its column in ${table.name}${column === null ? '' : ` (${column})`}.`, details: { column, sqlstate } }
+    return { reason: 'bad_payload', message: column === null ? `A value does not fit its column in ${table.name}.` : `The value of ${column} does not fit its column in ${table.name}.`, details: { column, sqlstate } }
   }
   return {
     reason: 'constraint_violation',
-    message: constraint === null ? `The database refuses the row (${sqlstate}).` : `The row breaks the constraint ${constraint}.`,
+    message: sqlstate === '23502' && column !== null
+      ? `The column ${column} must not be null.`
+      : constraint === null ? `The database refuses the row (${sqlstate}).` : `The row breaks the constraint ${constraint}.`,
     details: { constraint, column, sqlstate }
   }
 }

@@ -1,10 +1,11 @@
 import { sql, type Transaction } from 'kysely'
-import { writeRun, type RowWrite, type StatementOrder } from '../materializer/materializer.js'
+import { MAX_NAMED_COLUMNS } from '../limits.js'
+import { findUnreadableColumn, writeRun, type RowWrite, type StatementOrder } from '../materializer/materializer.js'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError } from '../storage/database-error.js'
 import type { Write } from './decide.js'
 import type { Refusal } from './prepare.js'
-import { isRowProblem, mayBeOrder, refusalFor, taken } from './row-problem.js'
+import { isRowProblem, isUnreadable, mayBeOrder, refusalFor, taken } from './row-problem.js'
 import { splitIntoRuns } from './write-order.js'
 
 interface Failure {
@@ -50,7 +51,8 @@ async function isolate (trx: Transaction<Database>, scope: string, groups: RowWr
   if (failure === null) return
   if (rows.length === 1) {
     const [row] = rows as [RowWrite]
-    culprits.set(row.index, failure.taken.length > 0 ? taken(row) : refusalFor(failure.error, row))
+    const column = isUnreadable(failure.error) && culprits.size < MAX_NAMED_COLUMNS ? await findUnreadableColumn(trx, row) : null
+    culprits.set(row.index, failure.taken.length > 0 ? taken(row) : refusalFor(failure.error, row, column))
     return
   }
   const parts = groups.length > 1 ? groups : rows.map(row => [row])

@@ -1,6 +1,7 @@
 import { Kysely } from 'kysely'
 import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres, { type Sql } from 'postgres'
+import { CONNECT_TIMEOUT_S } from '../limits.js'
 import type { Database } from './database.js'
 
 export interface Connection {
@@ -12,7 +13,7 @@ export interface Connection {
 /** A Kysely over the app's connection string, postgres.js instance or Kysely instance. */
 export function connect (database: string | Sql | Kysely<any>): Connection {
   if (typeof database === 'string') {
-    const client = postgres(database, { onnotice: () => {} })
+    const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, onnotice: () => {} })
     return { db: overPostgres(client), close: async () => { await client.end({ timeout: 5 }) } }
   }
   if (typeof database === 'function') return { db: overPostgres(database), close: async () => {} }
