@@ -1,8 +1,8 @@
 import { Kysely } from 'kysely'
-import { PostgresJSDialect } from 'kysely-postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { CONNECT_TIMEOUT_S } from '../limits.js'
 import type { Database } from './database.js'
+import { CarefulPostgresJSDialect } from './lost-connections.js'
 
 export interface Connection {
   db: Kysely<Database>
@@ -22,5 +22,5 @@ export function connect (database: string | Sql | Kysely<any>): Connection {
 }
 
 function overPostgres (client: Sql): Kysely<Database> {
-  return new Kysely<Database>({ dialect: new PostgresJSDialect({ postgres: client }) })
+  return new Kysely<Database>({ dialect: new CarefulPostgresJSDialect({ postgres: client }) })
 }

@@ -41,6 +41,11 @@ export function isPassing (error: unknown): boolean {
     return isVictim(error) || sqlstate.startsWith('08') || sqlstate.startsWith('53') || sqlstate.startsWith('57') ||
       sqlstate.startsWith('58') || sqlstate === '25006' || sqlstate === '25P03' || sqlstate === '25P04' || sqlstate === '40003'
   }
+  return isConnectionLost(error)
+}
+
+/** There was no connection, or there is none any more. */
+export function isConnectionLost (error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' && CONNECTION_CODES.has(code)
 }

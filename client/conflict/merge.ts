@@ -1,0 +1,70 @@
+import { NULL_CELL, type Cell, type Row } from '../sqlite/cell.js'
+
+/** Who wins where both sides changed the same thing. */
+export type ConflictRule = 'serverWins' | 'clientWins'
+
+/**
+ * `update-update`: both sides changed these columns. `update-delete`: edited here, deleted on the server. `delete-update`:
+ * deleted here, edited on the server. `parent-restored`: deleted here, while another device gave it a child.
+ */
+export type ConflictKind = 'update-update' | 'update-delete' | 'delete-update' | 'parent-restored'
+
+export interface Merged {
+  /** The row as it shall be on this device; null: there shall be none. */
+  result: Row | null
+  /** What had to be decided by rule; null where both sides' changes fit together. */
+  conflict: { kind: ConflictKind, columns: string[] } | null
+}
+
+/**
+ * Three-way merge of a row: `base` is the server's row that the local edit began from, null where there was none. A change
+ * on one side stands; the same change on both sides is one change; two different changes of a column, or an edit against a
+ * deletion, go to the rule.
+ */
+export function merge (base: Row | null, local: Row | null, server: Row | null, rule: ConflictRule): Merged {
+  if (local === null && server === null) return settled(null)
+  if (base === null) {
+    if (local === null) return settled(server)
+    if (server === null) return settled(local)
+    return mergeColumns(null, local, server, rule)
+  }
+  if (local === null) {
+    if (sameWhereBothSpeak(base, server as Row)) return settled(null)
+    return { result: rule === 'clientWins' ? null : server, conflict: { kind: 'delete-update', columns: changedColumns(base, server as Row) } }
+  }
+  if (server === null) {
+    if (sameWhereBothSpeak(base, local)) return settled(null)
+    return { result: rule === 'clientWins' ? local : null, conflict: { kind: 'update-delete', columns: changedColumns(base, local) } }
+  }
+  return mergeColumns(base, local, server, rule)
+}
+
+function settled (result: Row | null): Merged {
+  return { result, conflict: null }
+}
+
+function mergeColumns (base: Row | null, local: Row, server: Row, rule: ConflictRule): Merged {
+  const result = new Map<string, Cell>()
+  const columns: string[] = []
+  for (const column of new Set([...local.keys(), ...server.keys()])) {
+    const mine = local.get(column)
+    const theirs = server.get(column)
+    // A column that no image knows was added since: it began empty.
+    const before = base === null ? undefined : base.get(column) ?? NULL_CELL
+    if (theirs === undefined || mine === theirs || (mine !== undefined && theirs === before)) result.set(column, mine ?? theirs as Cell)
+    else if (mine === undefined || mine === before) result.set(column, theirs)
+    else {
+      columns.push(column)
+      result.set(column, rule === 'clientWins' ? mine : theirs)
+    }
+  }
+  return { result, conflict: columns.length === 0 ? null : { kind: 'update-update', columns } }
+}
+
+function changedColumns (base: Row, other: Row): string[] {
+  return [...other].filter(([column, cell]) => cell !== (base.get(column) ?? NULL_CELL)).map(([column]) => column)
+}
+
+function sameWhereBothSpeak (base: Row, other: Row): boolean {
+  return changedColumns(base, other).length === 0
+}

@@ -1,0 +1,68 @@
+import { createRequire } from 'node:module'
+import type { Database, Statement } from 'better-sqlite3'
+import { MAX_CACHED_STATEMENTS } from '../limits.js'
+import { DriverError, errorCodeOfName, type Driver, type SqlParameter } from './driver.js'
+
+/**
+ * A driver on an open better-sqlite3 database. The app may go on using the same connection; closing the client leaves it
+ * open, for whoever opened it closes it.
+ */
+export function betterSqlite3 (db: Database): Driver {
+  const statements = new Map<string, Statement<unknown[]>>()
+
+  function prepare (sql: string): Statement<unknown[]> {
+    let statement = statements.get(sql)
+    if (statement === undefined) {
+      statement = db.prepare<unknown[]>(sql)
+      // The app may have switched its connection to safeIntegers: our statements read numbers, and large integers as text.
+      statement.safeIntegers(false)
+      if (statements.size >= MAX_CACHED_STATEMENTS) statements.delete(statements.keys().next().value as string)
+    } else {
+      statements.delete(sql)
+    }
+    statements.set(sql, statement) // the youngest last: what goes first is what was not used for longest
+    return statement
+  }
+
+  return {
+    exec (sql) { wrap(() => db.exec(sql)) },
+    run (sql, params: readonly SqlParameter[] = []) {
+      return wrap(() => ({ changes: prepare(sql).run(...params).changes }))
+    },
+    all<Row> (sql: string, params: readonly SqlParameter[] = []) {
+      return wrap(() => prepare(sql).all(...params) as Row[])
+    },
+    close () { statements.clear() },
+    get inTransaction () { return db.inTransaction }
+  }
+}
+
+function wrap<T> (fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    const name = (error as { code?: unknown }).code
+    throw new DriverError(typeof name === 'string' ? errorCodeOfName(name) : 'other', (error as Error).message, { cause: error })
+  }
+}
+
+/**
+ * better-sqlite3 13 needs Node-API 10; where there is less, `new Database()` ends the process with a segmentation fault.
+ * Said when this module is loaded, which is before the app can open a database.
+ */
+export function refuseUnloadable (version: string | undefined, napi: number): void {
+  if (version === undefined || Number(version.split('.')[0]) < 13 || napi >= 10) return
+  throw new DriverError('unsupported',
+    `better-sqlite3 ${version} needs Node-API 10 and this Node (${process.version}) has ${napi}: it would end the process. ` +
+    'Use better-sqlite3 12, or Node 22.14 or later.')
+}
+
+function installedVersion (): string | undefined {
+  try {
+    return (createRequire(import.meta.url)('better-sqlite3/package.json') as { version: string }).version
+  } catch {
+    return undefined // bundled by the app: it knows what it bundles
+  }
+}
+
+refuseUnloadable(installedVersion(), Number(process.versions['napi']))

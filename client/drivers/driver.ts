@@ -1,0 +1,56 @@
+/**
+ * What the client needs of an SQLite library: a synchronous connection and five members.
+ *
+ * Rules that keep one client correct on all of them:
+ * - only `?` placeholders;
+ * - parameters are string, number, null or Uint8Array. A number may arrive as REAL (better-sqlite3 and node:sqlite bind 5
+ *   as 5.0): the client uses numbers only for reals, or where the column's affinity or a cast turns them back;
+ * - integers beyond 2^53 travel as text in both directions (`cast(? as integer)`, `cast(x as text)`); a driver never has to
+ *   return one;
+ * - `all` returns plain objects by column name; a blob may be any Uint8Array;
+ * - statements may be cached, in a bounded cache;
+ * - every error of SQLite is thrown as `DriverError`.
+ */
+export interface Driver {
+  /** Run one or more statements without parameters. */
+  exec: (sql: string) => void
+  /** Run one statement; `changes` counts the rows that it changed itself (not those of triggers). */
+  run: (sql: string, params?: readonly SqlParameter[]) => { changes: number }
+  /** Run one statement and return all its rows. */
+  all: <Row = Record<string, unknown>>(sql: string, params?: readonly SqlParameter[]) => Row[]
+  /** Close the connection, if this driver opened it. */
+  close: () => void
+  /** Whether the connection is inside a transaction, the app's or ours. */
+  readonly inTransaction: boolean
+}
+
+export type SqlParameter = string | number | null | Uint8Array
+
+/**
+ * `unique`: a primary key or UNIQUE constraint. `constraint`: NOT NULL, CHECK, foreign key, a STRICT type, RAISE in a trigger.
+ * `busy`: another connection writes, busy_timeout is over. `full`, `io`, `readonly`, `corrupt`: the device's storage.
+ */
+export type DriverErrorCode = 'unique' | 'constraint' | 'busy' | 'full' | 'io' | 'readonly' | 'corrupt' | 'unsupported' | 'other'
+
+/** An error of SQLite or of its library, with the original as `cause`. */
+export class DriverError extends Error {
+  override readonly name = 'DriverError'
+  readonly code: DriverErrorCode
+
+  constructor (code: DriverErrorCode, message: string, options: { cause?: unknown } = {}) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** Maps the names of SQLite's result codes (`SQLITE_CONSTRAINT_UNIQUE`) for drivers that have them. */
+export function errorCodeOfName (name: string): DriverErrorCode {
+  if (/^SQLITE_CONSTRAINT_(UNIQUE|PRIMARYKEY|ROWID)/.test(name)) return 'unique'
+  if (name.startsWith('SQLITE_CONSTRAINT')) return 'constraint'
+  if (name.startsWith('SQLITE_BUSY') || name.startsWith('SQLITE_LOCKED')) return 'busy'
+  if (name.startsWith('SQLITE_FULL')) return 'full'
+  if (name.startsWith('SQLITE_IOERR') || name.startsWith('SQLITE_CANTOPEN')) return 'io'
+  if (name.startsWith('SQLITE_READONLY')) return 'readonly'
+  if (name.startsWith('SQLITE_CORRUPT') || name.startsWith('SQLITE_NOTADB')) return 'corrupt'
+  return 'other'
+}

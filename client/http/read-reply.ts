@@ -1,0 +1,152 @@
+import { SyncClientError } from '../errors.js'
+import { elementsOf, membersOf } from './json-text.js'
+import type { DownloadResponse, ServerRow, UploadResponse } from './wire.js'
+
+/** By these a device knows that it talks to the server, as the device, that it believes. */
+export interface Identity {
+  epoch: string
+  sourceId: string
+  nextChangeId: number
+}
+
+/** The server's row at a version. The payload is raw JSON text, null where the row is deleted. */
+export interface ServerState {
+  version: number
+  deleted: boolean
+  payload: string | null
+}
+
+export type Verdict =
+  | { status: 'applied', id: number, version: number | null, row: NamedState | null }
+  | { status: 'conflict', id: number, row: NamedState }
+  | { status: 'invalid', id: number, reason: string, message: string, details: Record<string, unknown> | null }
+
+export interface NamedState extends ServerState { table: string, key: string }
+
+export interface UploadReply extends Identity { verdicts: Verdict[] }
+
+export interface PageChange extends NamedState { serverId: number }
+
+export interface DownloadPage extends Identity {
+  changes: PageChange[]
+  hasMore: boolean
+  nextAfter: number
+  windowUntil: number
+  floor: number
+}
+
+export function readUploadReply (text: string): UploadReply {
+  const reply = parse<UploadResponse>(text)
+  check(Array.isArray(reply.statuses), 'statuses is not an array')
+  // The raw texts are only needed where a row is told; most replies have none.
+  const raw = reply.statuses.some(status => 'server_row' in status) ? elementsOf(membersOf(text).get('statuses') ?? '[]') : []
+  return { ...readIdentity(reply), verdicts: reply.statuses.map((status, i) => readVerdict(status, raw[i])) }
+}
+
+function readVerdict (status: UploadResponse['statuses'][number], raw: string | undefined): Verdict {
+  const id = status.source_change_id
+  check(isPosition(id), 'source_change_id is not an integer')
+  switch (status.status) {
+    case 'applied':
+      check(status.new_server_version === undefined || isPosition(status.new_server_version), 'new_server_version is not an integer')
+      return {
+        status: 'applied',
+        id,
+        version: status.new_server_version ?? null,
+        row: status.server_row == null ? null : readServerRow(status.server_row, raw)
+      }
+    case 'conflict':
+      check(status.server_row != null, 'a conflict has no server_row')
+      return { status: 'conflict', id, row: readServerRow(status.server_row, raw) }
+    case 'invalid':
+      return {
+        status: 'invalid',
+        id,
+        reason: String(status.invalid?.reason ?? 'unknown'),
+        message: String(status.message ?? ''),
+        details: status.invalid?.details ?? null
+      }
+    default:
+      throw broken(`unknown status ${JSON.stringify((status as { status: unknown }).status)}`)
+  }
+}
+
+function readServerRow (row: ServerRow, rawStatus: string | undefined): NamedState {
+  check(isPosition(row.server_version) && typeof row.id === 'string' && typeof row.deleted === 'boolean', 'server_row is malformed')
+  check(row.deleted || isObject(row.payload), 'a live server_row has no payload')
+  const payload = row.deleted ? null : membersOf(membersOf(rawStatus ?? '{}').get('server_row') ?? '{}').get('payload') ?? null
+  return { table: row.table_name, key: row.id, version: row.server_version, deleted: row.deleted, payload }
+}
+
+export function readDownloadPage (text: string): DownloadPage {
+  const page = parse<DownloadResponse>(text)
+  check(Array.isArray(page.changes), 'changes is not an array')
+  check(typeof page.has_more === 'boolean' && isPosition(page.next_after) && isPosition(page.window_until), 'the page has no bounds')
+  const raw = page.changes.length === 0 ? [] : elementsOf(membersOf(text).get('changes') ?? '[]')
+  const changes = page.changes.map((change, i): PageChange => {
+    check(isPosition(change.server_id) && isPosition(change.server_version) && change.server_version > 0 &&
+      typeof change.pk === 'string' && typeof change.table === 'string' && typeof change.deleted === 'boolean', 'a change is malformed')
+    check(change.deleted || isObject(change.payload), 'a live row has no payload')
+    return {
+      serverId: change.server_id,
+      table: change.table,
+      key: change.pk,
+      version: change.server_version,
+      deleted: change.deleted,
+      payload: change.deleted ? null : membersOf(raw[i] ?? '{}').get('payload') ?? null
+    }
+  })
+  return {
+    ...readIdentity(page),
+    changes,
+    hasMore: page.has_more,
+    nextAfter: page.next_after,
+    windowUntil: page.window_until,
+    floor: page.floor ?? 0
+  }
+}
+
+/** Assert that a page moves on: positions rise, lie behind the cursor and within the page's bounds. */
+export function checkPage (page: DownloadPage, after: number): void {
+  let last = after
+  for (const change of page.changes) {
+    check(change.serverId > last && change.serverId <= page.nextAfter, 'positions of the page are out of order')
+    last = change.serverId
+  }
+  check(page.nextAfter >= after && page.windowUntil >= page.nextAfter, 'the cursor would go back')
+  check(!page.hasMore || page.nextAfter > after, 'the page says that there is more but does not move on')
+}
+
+function readIdentity (reply: { epoch: string, source_id: string, next_source_change_id: number }): Identity {
+  check(typeof reply.epoch === 'string' && typeof reply.source_id === 'string' && isPosition(reply.next_source_change_id),
+    'the reply names no epoch, source_id or next_source_change_id')
+  return { epoch: reply.epoch, sourceId: reply.source_id, nextChangeId: reply.next_source_change_id }
+}
+
+function parse<T extends object> (text: string): T {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new SyncClientError('not_json', 'The reply is not complete JSON.', { cause: error, status: 200 })
+  }
+  check(isObject(value), 'the reply is not an object')
+  return value as T
+}
+
+function isObject (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isPosition (value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function check (claim: boolean, what: string): asserts claim {
+  if (!claim) throw broken(what)
+}
+
+/** A reply that breaks the contract. */
+export function broken (what: string): SyncClientError {
+  return new SyncClientError('protocol_error', `The server's reply breaks the contract: ${what}.`)
+}

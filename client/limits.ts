@@ -1,0 +1,55 @@
+/** Every bound of the device's half, with its reason. Those that an app may change are options. */
+
+/** Most changes in one upload: the server takes 10,000; a smaller batch loses less when a reply is lost. */
+export const UPLOAD_BATCH_SIZE = 1_000
+
+/** Characters of changes after which a batch ends early (it always has one): bounds the memory of either side. */
+export const MAX_UPLOAD_CHARACTERS = 4 * 1024 * 1024
+
+/** Changes in one page of a download: what a server with default limits allows. */
+export const DOWNLOAD_LIMIT = 1_000
+
+/** Rows that are read from SQLite at once: bounds memory where rows are large. */
+export const READ_CHUNK_ROWS = 200
+
+/** Longest wait for one reply, body included. A large first page over a slow line takes its time. */
+export const REQUEST_TIMEOUT_MS = 60_000
+
+/** Characters of one reply. The server ends pages at 8 MiB; a reply beyond this is no page of ours. */
+export const MAX_REPLY_CHARACTERS = 64 * 1024 * 1024
+
+/** Longest Retry-After that is believed: a wrong date must not stop a device for years. */
+export const MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60
+
+/** Uploads of one syncOnce. Ten million changes; past it the next call goes on. */
+export const MAX_UPLOADS_PER_SYNC = 10_000
+
+/** Rounds of upload and download in one syncOnce: each is needed only where another device won a row meanwhile. */
+export const MAX_SYNC_ROUNDS = 10
+
+/** Pages of one window: a server that always says "more" must not keep a device busy for ever. */
+export const MAX_PAGES_PER_WINDOW = 100_000
+
+/** Times a window is begun again because the file changed hands while a page was on its way. */
+export const MAX_WINDOW_RESTARTS = 3
+
+/** New source ids taken in one handshake: one is enough, unless the server gives the same answer to any id. */
+export const MAX_ROTATIONS = 2
+
+/** Times a change that was refused for a missing parent is sent again by itself after its parent came. */
+export const MAX_FK_RETRIES = 5
+
+/** Ancestors that are pulled into a batch with a row (tables that refer to each other or to themselves). Deeper ones wait for `fk_missing`. */
+export const MAX_PULLED_ANCESTORS = 64
+
+/** Automatic decisions that are remembered; the oldest go first. */
+export const MAX_CONFLICTS_KEPT = 10_000
+
+/** Prepared statements a driver keeps: all of ours for some tens of tables. */
+export const MAX_CACHED_STATEMENTS = 256
+
+/** Wait for another connection's write before SQLite says "busy". */
+export const BUSY_TIMEOUT_MS = 5_000
+
+/** Bytes of a key as text: the server's bound. */
+export const MAX_KEY_BYTES = 1_024

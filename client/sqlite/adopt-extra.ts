@@ -1,0 +1,65 @@
+import { READ_CHUNK_ROWS } from '../limits.js'
+import { membersOf } from '../http/json-text.js'
+import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
+import { afterTakingOver } from './apply.js'
+import { overlay } from './cell.js'
+import { readLocal, writeLocal } from './local-row.js'
+import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
+import { imageOfEdit, setPending } from './pending.js'
+import { readNames, writeRowState } from './row-state.js'
+import type { TableInfo } from './table-info.js'
+
+interface ExtraRow { key: string, server_version: number, extra: string, json_columns: string | null }
+
+/**
+ * After an update of the app: columns and tables that an earlier version did not have, and whose values the server sent
+ * meanwhile, get them now.
+ */
+export function adoptExtra (host: ApplyHost): void {
+  if (!isWanted(host)) return
+  applyTransaction(host, context => {
+    for (const table of context.tables.values()) adoptColumns(context, table)
+    afterTakingOver(context)
+  })
+}
+
+/** Most openings have nothing to adopt, and should not write. */
+function isWanted ({ driver, tables }: ApplyHost): boolean {
+  const names = [...tables.keys()]
+  const marks = names.map(() => '?').join(', ')
+  return driver.all(`select 1 from _sync_row where extra is not null and tbl in (${marks}) limit 1`, names).length > 0 ||
+    driver.all(`select 1 from _sync_shadow where reason in ('unknown-table', 'value', 'key', 'constraint') and tbl in (${marks}) limit 1`, names).length > 0
+}
+
+function adoptColumns (context: ApplyContext, table: TableInfo): void {
+  for (let after = ''; ;) {
+    const rows = context.driver.all<ExtraRow>(
+      'select key, server_version, extra, json_columns from _sync_row where tbl = ? and key > ? and deleted = 0 and extra is not null order by key limit ?',
+      [table.name, after, READ_CHUNK_ROWS])
+    for (const row of rows) {
+      after = row.key
+      if ([...membersOf(row.extra).keys()].some(name => table.byColumn.has(name))) adoptRow(context, table, row)
+    }
+    if (rows.length < READ_CHUNK_ROWS) return
+  }
+}
+
+/** A row with local edits takes the values over too: nobody here could have edited columns that were not there. */
+function adoptRow (context: ApplyContext, table: TableInfo, stored: ExtraRow): void {
+  const read = readExtra(table, stored)
+  if (read === null || readLocal(context, table, stored.key) === null) return
+  if (writeLocal(context, table, stored.key, read.row) !== null) return
+  const image = imageOfEdit(context.driver, table.name, stored.key)
+  if (image != null) setPending(context.driver, table.name, stored.key, overlay(image, read.row))
+  writeRowState(context.driver, table.name, stored.key,
+    { version: stored.server_version, deleted: false, extra: read.extra, jsonColumns: read.jsonColumns }, context.stamp)
+}
+
+function readExtra (table: TableInfo, stored: ExtraRow): ReadPayload | null {
+  try {
+    return readPayload(table, stored.key, stored.extra, { extra: null, jsonColumns: readNames(stored.json_columns) })
+  } catch (error) {
+    unrepresentable(error)
+    return null
+  }
+}

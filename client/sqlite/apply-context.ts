@@ -1,0 +1,57 @@
+import type { ConflictRule } from '../conflict/merge.js'
+import type { Driver } from '../drivers/driver.js'
+import { readState, writeState, type ClientState } from './client-state.js'
+import type { Tables } from './open-file.js'
+import { reviveEditedHeld } from './pending.js'
+import { transact, withoutForeignKeys } from './transaction.js'
+
+/** What the functions share that take over server rows inside one transaction. */
+export interface ApplyContext {
+  readonly driver: Driver
+  readonly tables: Tables
+  readonly rules: ReadonlyMap<string, ConflictRule>
+  /** Number of this transaction. */
+  readonly stamp: number
+  /** Tables from which rows were removed: their children may dangle. */
+  readonly removedFrom: Set<string>
+  /** Whether a later change of this row waits in the window: then the row may make way for another. */
+  readonly comesAgain: (table: string, key: string) => boolean
+  readonly counts: ApplyCounts
+}
+
+export interface ApplyCounts {
+  /** Server rows taken over, merged ones included. */
+  applied: number
+  /** Changes that the device had already. */
+  skipped: number
+  /** Server rows that cannot be shown now. */
+  shadowed: number
+  /** Automatic decisions, see `conflicts()`. */
+  conflicts: number
+}
+
+export interface ApplyHost {
+  driver: Driver
+  tables: Tables
+  rules: ReadonlyMap<string, ConflictRule>
+}
+
+/**
+ * One transaction in which the client writes the app's tables: foreign keys off around it, capture off inside it. `fn` gets
+ * the state as it is inside the transaction.
+ */
+export function applyTransaction<T> (host: ApplyHost, fn: (context: ApplyContext, state: ClientState) => T, comesAgain: ApplyContext['comesAgain'] = () => false): T {
+  const { driver, tables, rules } = host
+  return withoutForeignKeys(driver, () => transact(driver, () => {
+    const state = readState(driver) as ClientState
+    writeState(driver, { applying: 1 })
+    reviveEditedHeld(driver)
+    const context: ApplyContext = {
+      driver, tables, rules, comesAgain, stamp: state.stamp + 1, removedFrom: new Set(), counts: { applied: 0, skipped: 0, shadowed: 0, conflicts: 0 }
+    }
+    const result = fn(context, state)
+    driver.run('delete from _sync_touched')
+    writeState(driver, { applying: 0, stamp: context.stamp, ...(context.counts.applied > 0 ? { progress: context.stamp } : {}) })
+    return result
+  }))
+}

@@ -1,0 +1,71 @@
+import { applyTransaction, type ApplyContext, type ApplyCounts, type ApplyHost } from './apply-context.js'
+import { dropStage, readState, writeState } from './client-state.js'
+import { settleBlocked } from './blocked.js'
+import { settleDangling } from './dangling.js'
+import { reviveOrphans } from './held.js'
+import { parkedRows, writeLocal } from './local-row.js'
+import { writePayload } from './payload.js'
+import { readRowState } from './row-state.js'
+import { applyServerState } from './server-row.js'
+import { putShadow, shadowRows } from './shadow.js'
+import { comesAgain, stagedChanges } from './stage.js'
+
+export interface AppliedWindow extends ApplyCounts {
+  /** Changes in the window. */
+  received: number
+  cursor: number
+}
+
+/**
+ * Applies the staged window: its rows, their versions and the cursor become visible in one transaction. The cursor moves
+ * whatever becomes of single rows. null where there is no complete window.
+ */
+export function applyWindow (host: ApplyHost): AppliedWindow | null {
+  const { driver } = host
+  if (readState(driver)?.stage?.complete !== true) return null
+  let position = 0
+  return applyTransaction(host, (context, state) => {
+    if (state.stage?.complete !== true) return null
+    let received = 0
+    for (const change of stagedChanges(driver)) {
+      position = change.serverId
+      received++
+      applyServerState(context, change.table, change.key, change)
+    }
+    putBackParked(context)
+    afterTakingOver(context)
+    dropStage(driver)
+    writeState(driver, { cursor: state.stage.until, include_self: 0 })
+    return { ...context.counts, received, cursor: state.stage.until }
+  }, (table, key) => comesAgain(driver, table, key, position))
+}
+
+/** What every transaction that took over server rows ends with. */
+export function afterTakingOver (context: ApplyContext): void {
+  retryShadow(context)
+  settleBlocked(context)
+  settleDangling(context)
+  reviveOrphans(context.driver)
+}
+
+/** Tries again what could not be shown: something may have made room for it. */
+export function retryShadow (context: ApplyContext): void {
+  const before = { ...context.counts }
+  for (const { table, key, state } of shadowRows(context)) applyServerState(context, table, key, state)
+  // Rows that go back to shadow are no news.
+  context.counts.shadowed = before.shadowed
+  context.counts.skipped = before.skipped
+}
+
+/** A row that made way is put back if its own later change did not bring it back after all. */
+function putBackParked (context: ApplyContext): void {
+  for (const { table: name, key, row } of parkedRows(context)) {
+    const table = context.tables.get(name)
+    const known = readRowState(context.driver, name, key)
+    if (table === undefined || known === null) continue
+    const problem = writeLocal(context, table, key, row)
+    if (problem === null) continue
+    context.driver.run('delete from _sync_parked where tbl = ? and key = ?', [name, key])
+    putShadow(context, name, key, { version: known.version, deleted: false, payload: writePayload(table, key, row, known) }, problem.reason, problem.message)
+  }
+}

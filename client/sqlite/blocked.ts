@@ -1,0 +1,51 @@
+import type { ApplyContext } from './apply-context.js'
+import type { ServerState } from '../http/read-reply.js'
+import { stepAside } from './local-row.js'
+import { imageOfEdit } from './pending.js'
+import { mergeServerState } from './server-row.js'
+
+interface BlockedRow { tbl: string, key: string, server_version: number, deleted: number, payload: string | null }
+
+/**
+ * Rows with local work whose server row cannot be merged, because a local rule forbids the result. Two of them may only
+ * stand in each other's way (values that were swapped on both sides): all are tried together. What remains is held, for it
+ * can be neither sent (the server would answer with the same conflict) nor merged until the app changes something.
+ */
+export function settleBlocked (context: ApplyContext): void {
+  const blocked = context.driver.all<BlockedRow>(
+    `select s.tbl, s.key, s.server_version, s.deleted, s.payload from _sync_shadow as s
+     where s.reason = 'unique' and (exists (select 1 from _sync_pending p where p.tbl = s.tbl and p.key = s.key)
+       or exists (select 1 from _sync_held h where h.tbl = s.tbl and h.key = s.key))`).filter(row => context.tables.has(row.tbl))
+  if (blocked.length > 1) mergeTogether(context, blocked)
+  holdBlocked(context)
+}
+
+/** All of the rows, or none: a row with local work must not lose its place to another. */
+function mergeTogether (context: ApplyContext, blocked: BlockedRow[]): void {
+  const { driver } = context
+  const before = { ...context.counts }
+  driver.exec('savepoint _sync_blocked')
+  for (const { tbl, key } of blocked) stepAside(context, tableOf(context, tbl), key)
+  const areMerged = blocked.every(({ tbl, key, server_version: version, deleted, payload }) => {
+    const state: ServerState = { version, deleted: deleted === 1, payload }
+    return mergeServerState(context, tableOf(context, tbl), key, imageOfEdit(driver, tbl, key) ?? null, state)
+  })
+  if (!areMerged) {
+    driver.exec('rollback to _sync_blocked')
+    Object.assign(context.counts, before)
+  }
+  driver.exec('release _sync_blocked')
+}
+
+function tableOf (context: ApplyContext, name: string): NonNullable<ReturnType<ApplyContext['tables']['get']>> {
+  return context.tables.get(name) as NonNullable<ReturnType<ApplyContext['tables']['get']>>
+}
+
+function holdBlocked (context: ApplyContext): void {
+  const { changes } = context.driver.run(
+    `insert into _sync_held (tbl, key, image, reason, message, attempts, stamp, since)
+     select p.tbl, p.key, p.image, 'server_row_blocked', s.message, p.attempts, ?, ?
+     from _sync_pending as p join _sync_shadow as s on s.tbl = p.tbl and s.key = p.key where s.reason <> 'frozen'`,
+    [context.stamp, new Date().toISOString()])
+  if (changes > 0) context.driver.run('delete from _sync_pending where exists (select 1 from _sync_held h where h.tbl = _sync_pending.tbl and h.key = _sync_pending.key)')
+}

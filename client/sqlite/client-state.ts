@@ -1,0 +1,71 @@
+import type { Driver, SqlParameter } from '../drivers/driver.js'
+
+/** The one row of `_sync_client`. Positions stay below 2^53, so that numbers hold them. */
+export interface ClientState {
+  userId: string
+  givenDeviceId: string | null
+  sourceId: string
+  nextChangeId: number
+  epoch: string | null
+  cursor: number
+  includeSelf: boolean
+  stamp: number
+  progress: number
+  stage: { after: number, until: number, floor: number, complete: boolean } | null
+}
+
+interface StateRow {
+  user_id: string
+  given_device_id: string | null
+  source_id: string
+  next_change_id: number
+  epoch: string | null
+  cursor: number
+  include_self: number
+  stamp: number
+  progress: number
+  stage_after: number | null
+  stage_until: number | null
+  stage_floor: number | null
+  stage_complete: number
+}
+
+export function readState (driver: Driver): ClientState | null {
+  const row = driver.all<StateRow>(
+    `select user_id, given_device_id, source_id, next_change_id, epoch, cursor, include_self, stamp, progress,
+            stage_after, stage_until, stage_floor, stage_complete from _sync_client`)[0]
+  if (row === undefined) return null
+  return {
+    userId: row.user_id,
+    givenDeviceId: row.given_device_id,
+    sourceId: row.source_id,
+    nextChangeId: row.next_change_id,
+    epoch: row.epoch,
+    cursor: row.cursor,
+    includeSelf: row.include_self === 1,
+    stamp: row.stamp,
+    progress: row.progress,
+    stage: row.stage_after === null
+      ? null
+      : { after: row.stage_after, until: row.stage_until ?? 0, floor: row.stage_floor ?? 0, complete: row.stage_complete === 1 }
+  }
+}
+
+/** Columns of `_sync_client` and their new values. */
+export type StateChange = Partial<Record<Exclude<keyof StateRow, 'user_id'> | 'applying', SqlParameter>>
+
+export function writeState (driver: Driver, change: StateChange): void {
+  const columns = Object.keys(change)
+  driver.run(`update _sync_client set ${columns.map(column => `${column} = ?`).join(', ')}`, Object.values(change))
+}
+
+/** Forgets a window that was on its way. */
+export function dropStage (driver: Driver): void {
+  driver.run('delete from _sync_stage')
+  writeState(driver, { stage_after: null, stage_until: null, stage_floor: null, stage_complete: 0 })
+}
+
+/** Whether this file has never exchanged anything: no change numbered, no row known, nothing read of the stream. */
+export function isFresh (driver: Driver, state: ClientState): boolean {
+  return state.nextChangeId === 1 && state.cursor === 0 && driver.all('select 1 from _sync_row limit 1').length === 0
+}

@@ -1,0 +1,88 @@
+import type { ApplyContext } from './apply-context.js'
+import { decodeRow, type Row } from './cell.js'
+import { recordConflict } from './conflict-log.js'
+import { deleteLocal, readLocal, writeLocal } from './local-row.js'
+import { parentKeyOf, unrepresentable, writePayload } from './payload.js'
+import { hasLocalWork, imageOfEdit, isFrozen, settle } from './pending.js'
+import { identifier } from './quote.js'
+import { hasKeySql, imageSql, keySql } from './row-sql.js'
+import { readRowState, type RowState } from './row-state.js'
+import { putShadow } from './shadow.js'
+import type { ForeignKey, TableInfo } from './table-info.js'
+
+/**
+ * Before the transaction ends: every row whose parent is not here finds it, or goes to shadow until it comes. `foreign_keys`
+ * is off meanwhile, so SQLite would not notice, but the app's next statement would.
+ *
+ * - A parent that was deleted here, while another device gave it a child, comes back: the server would refuse its deletion.
+ * - A row with local work stays visible; the server's verdict about it (`fk_missing`) will tell the app.
+ *
+ * Same result as `pragma foreign_key_check`, which cannot name rows of WITHOUT ROWID tables and reads whole tables.
+ */
+export function settleDangling (context: ApplyContext): void {
+  const skip = new Set<string>()
+  // Each round restores, removes or skips every row it finds, and a row is found again only if its parent went meanwhile.
+  for (let isSettled = false; !isSettled;) {
+    isSettled = true
+    for (const table of context.tables.values()) {
+      for (const foreignKey of table.foreignKeys) {
+        for (const { key, image } of danglingRows(context, table, foreignKey)) {
+          if (skip.has(`${table.name}:${key}`)) continue
+          const isMoved = !hasLocalWork(context.driver, table.name, key) &&
+            (restoreParent(context, foreignKey, decodeRow(image)) || shadowVisible(context, table, key))
+          if (isMoved) isSettled = false
+          else skip.add(`${table.name}:${key}`)
+        }
+      }
+    }
+  }
+}
+
+/** Rows without their parent: among those written in this transaction, or all where rows of the parent's table went. */
+function danglingRows (context: ApplyContext, table: TableInfo, { columns, parent, parentColumns }: ForeignKey): Array<{ key: string, image: string }> {
+  const parentTable = context.tables.get(parent) as TableInfo
+  const present = columns.map(column => `t.${identifier(column)} is not null`)
+  const matches = columns.map((column, i) => `p.${identifier(parentColumns[i] as string)} = t.${identifier(column)}`)
+  const orphan = `${present.join(' and ')} and not exists (select 1 from ${identifier(parentTable.localName)} as p where ${matches.join(' and ')})`
+  const select = `select ${keySql(table, 't')} as key, ${imageSql(table, 't')} as image`
+  const child = `${identifier(table.localName)} as t`
+  return context.removedFrom.has(parent)
+    ? context.driver.all(`${select} from ${child} where ${orphan}`)
+    : context.driver.all(`${select} from _sync_touched as x cross join ${child} on ${hasKeySql(table, 't', 'x.key')} where x.tbl = ? and ${orphan}`, [table.name])
+}
+
+function restoreParent (context: ApplyContext, { columns, parent, parentColumns }: ForeignKey, child: Row): boolean {
+  const table = context.tables.get(parent) as TableInfo
+  if (columns.length > 1 || parentColumns[0]?.toLowerCase() !== table.key.name.toLowerCase()) return false
+  const key = parentKeyOf(table, child.get(columns[0] as string) ?? 'NULL')
+  if (key === null || isFrozen(context.driver, parent, key)) return false
+  const image = imageOfEdit(context.driver, parent, key)
+  if (image == null || readLocal(context, table, key) !== null) return false
+  if (writeLocal(context, table, key, image) !== null) return false
+  settle(context.driver, parent, key)
+  recordConflict(context.driver, parent, key, { kind: 'parent-restored', columns: [], rule: 'children', before: image, mine: null, theirs: image, result: image })
+  context.counts.conflicts++
+  return true
+}
+
+/** Takes a row out of sight, whole, until its parent comes. A row that the server is not known to hold stays. */
+function shadowVisible (context: ApplyContext, table: TableInfo, key: string): boolean {
+  const row = readLocal(context, table, key)
+  const known = readRowState(context.driver, table.name, key)
+  if (row === null || known === null) return false
+  const payload = payloadOf(table, key, row, known)
+  if (payload === null) return false
+  deleteLocal(context, table, key)
+  putShadow(context, table.name, key, { version: known.version, deleted: false, payload }, 'dangling', 'The row that it refers to is not on this device.')
+  context.counts.applied = Math.max(0, context.counts.applied - 1) // it was taken over a moment ago, or shown before: not now
+  return true
+}
+
+function payloadOf (table: TableInfo, key: string, row: Row, known: RowState): string | null {
+  try {
+    return writePayload(table, key, row, known)
+  } catch (error) {
+    unrepresentable(error) // a trigger of the app put a value there that cannot travel: such a row cannot be kept aside
+    return null
+  }
+}

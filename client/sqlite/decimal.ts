@@ -1,0 +1,29 @@
+/** Arithmetic on the text of numbers: JavaScript's own numbers would round what must stay exact. */
+
+const INT64_MIN = -(2n ** 63n)
+const INT64_MAX = 2n ** 63n - 1n
+
+export function inInt64 (digits: string): boolean {
+  if (digits.length <= 18) return true
+  if (digits.length > 20) return false
+  const value = BigInt(digits)
+  return value >= INT64_MIN && value <= INT64_MAX
+}
+
+/** Digits that count: without sign, point, exponent, leading and trailing zeros. */
+function significantDigits (literal: string): string {
+  return literal.replace(/[eE].*$/, '').replace(/[-+.]/g, '').replace(/^0+/, '').replace(/0+$/, '')
+}
+
+/**
+ * Whether a double keeps this number: an integer exactly; of a decimal, up to 17 digits, which is how doubles are printed by
+ * whichever program. A longer decimal is kept only if it is, zeros aside, what the double itself prints.
+ */
+export function fitsDouble (literal: string): boolean {
+  const value = Number(literal)
+  if (!Number.isFinite(value)) return false
+  const digits = significantDigits(literal)
+  if (value === 0) return digits === ''
+  if (/^-?\d+$/.test(literal)) return BigInt(value) === BigInt(literal)
+  return digits.length <= 17 || digits === significantDigits(String(value))
+}

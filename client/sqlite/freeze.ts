@@ -1,0 +1,197 @@
+import type { Driver } from '../drivers/driver.js'
+import { MAX_PULLED_ANCESTORS, MAX_UPLOAD_CHARACTERS, READ_CHUNK_ROWS } from '../limits.js'
+import { decodeRow, encodeRow, equalRows, type Row } from './cell.js'
+import { readState, writeState, type ClientState } from './client-state.js'
+import type { Tables } from './open-file.js'
+import { parentKeyOf, unrepresentable, writePayload } from './payload.js'
+import { reviveEditedHeld } from './pending.js'
+import { identifier } from './quote.js'
+import { hasKeySql, imageSql, keySql } from './row-sql.js'
+import { readNames } from './row-state.js'
+import { orderTables } from './table-order.js'
+import type { TableInfo } from './table-info.js'
+import { transact } from './transaction.js'
+import { textProblem } from './text-check.js'
+import { keyProblem } from './wire-key.js'
+
+interface Freezing {
+  driver: Driver
+  tables: Tables
+  schema: string
+  circular: ReturnType<typeof orderTables>['circular']
+  limit: number
+  count: number
+  characters: number
+  nextId: number
+  stamp: number
+  /** Rows whose ancestors are being pulled, so that a circle ends. */
+  open: Set<string>
+}
+
+interface PendingRow {
+  id: number
+  key: string
+  image: string | null
+  local: string
+  attempts: number
+  version: number | null
+  extra: string | null
+  json_columns: string | null
+}
+
+/**
+ * Moves up to `limit` pending rows to the outbox, in one transaction: there they have their id and their content, and
+ * neither changes until the server has judged them. Does nothing while the outbox holds a batch.
+ *
+ * Rows that are as the server has them are dropped; rows that cannot travel are held. Upserts come first, parents before
+ * children; then deletions, children before parents. A row that waits for its own server row in shadow is left out: the
+ * server would only answer with a conflict that cannot be merged yet.
+ */
+export function freeze (driver: Driver, tables: Tables, schema: string, limit: number): void {
+  transact(driver, () => {
+    if (driver.all('select 1 from _sync_outbox limit 1').length > 0) return
+    reviveEditedHeld(driver)
+    const state = readState(driver) as ClientState
+    const { parentsFirst, circular } = orderTables(tables)
+    const freezing: Freezing = {
+      driver, tables, schema, circular, limit, count: 0, characters: 0, nextId: state.nextChangeId, stamp: state.stamp, open: new Set()
+    }
+    for (const table of parentsFirst) {
+      holdOddKeys(freezing, table)
+      freezeUpserts(freezing, table)
+    }
+    for (const table of parentsFirst.toReversed()) freezeDeletions(freezing, table)
+    writeState(driver, { next_change_id: freezing.nextId })
+  })
+}
+
+function isFull (freezing: Freezing): boolean {
+  return freezing.count >= freezing.limit || freezing.characters >= MAX_UPLOAD_CHARACTERS
+}
+
+/** Pending rows that are there, with what is known of them. `+` keeps SQLite on the order of ids. */
+function selectPending (table: TableInfo, condition: string): string {
+  return `select p.id, p.key, p.image, p.attempts, ${imageSql(table, 't')} as local, r.server_version as version, r.extra, r.json_columns
+    from _sync_pending as p cross join ${identifier(table.localName)} as t on ${hasKeySql(table, 't', 'p.key')}
+    left join _sync_row as r on r.tbl = p.tbl and r.key = p.key
+    where typeof(p.key) = 'text' and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key) and ${condition}`
+}
+
+function freezeUpserts (freezing: Freezing, table: TableInfo): void {
+  const sql = selectPending(table, '+p.tbl = ? and p.id > ? order by p.id limit ?')
+  for (let after = 0; !isFull(freezing);) {
+    const rows = freezing.driver.all<PendingRow>(sql, [table.name, after, READ_CHUNK_ROWS])
+    for (const row of rows) {
+      if (isFull(freezing)) return
+      after = row.id
+      freezeUpsert(freezing, table, row)
+    }
+    if (rows.length < READ_CHUNK_ROWS) return
+  }
+}
+
+function freezeUpsert (freezing: Freezing, table: TableInfo, row: PendingRow): void {
+  // It may have been pulled into the batch by a child since it was read.
+  if (freezing.driver.all('select 1 from _sync_pending where id = ?', [row.id]).length === 0) return
+  const local = decodeRow(row.local)
+  const image = decodeRow(row.image)
+  if (image !== null && equalRows(local, image)) return dropPending(freezing, row.id)
+  pullAncestors(freezing, table, row.key, local)
+  if (isFull(freezing)) return
+  const encoded = encode(freezing.driver, table, row, local)
+  if ('problem' in encoded) return holdPending(freezing, table, row, encoded.problem)
+  toOutbox(freezing, table, row, { op: image === null ? 'INSERT' : 'UPDATE', sent: encodeRow(local), payload: encoded.payload })
+}
+
+/** Rows that a row of a circle refers to go up with it, before it. Others are before it by the order of tables. */
+function pullAncestors (freezing: Freezing, table: TableInfo, key: string, local: Row): void {
+  const name = `${table.name}:${key}`
+  if (freezing.open.has(name) || freezing.open.size >= MAX_PULLED_ANCESTORS) return
+  freezing.open.add(name)
+  for (const { columns, parent } of freezing.circular.get(table.name) ?? []) {
+    const parentTable = freezing.tables.get(parent) as TableInfo
+    const parentKey = columns.length === 1 ? parentKeyOf(parentTable, local.get(columns[0] as string) ?? 'NULL') : null
+    if (parentKey === null || freezing.open.has(`${parent}:${parentKey}`)) continue
+    const row = freezing.driver.all<PendingRow>(selectPending(parentTable, 'p.tbl = ? and p.key = ?'), [parent, parentKey])[0]
+    if (row !== undefined && !isFull(freezing)) freezeUpsert(freezing, parentTable, row)
+  }
+  freezing.open.delete(name)
+}
+
+/**
+ * Pending rows that are gone. Where the server has no such row there is nothing to say: it was made and removed between two
+ * uploads. (While its insert is in the outbox its image is what was sent, so this is never said of a row that was sent.)
+ */
+function freezeDeletions (freezing: Freezing, table: TableInfo): void {
+  const { driver } = freezing
+  const sql = `select p.id, p.key, p.image, p.attempts, r.server_version as version from _sync_pending as p
+    left join _sync_row as r on r.tbl = p.tbl and r.key = p.key
+    where typeof(p.key) = 'text' and +p.tbl = ? and p.id > ?
+      and not exists (select 1 from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', 'p.key')})
+      and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key)
+    order by p.id limit ?`
+  for (let after = 0; !isFull(freezing);) {
+    const rows = driver.all<PendingRow>(sql, [table.name, after, READ_CHUNK_ROWS])
+    for (const row of rows) {
+      if (isFull(freezing)) return
+      after = row.id
+      if (row.image === null) dropPending(freezing, row.id)
+      else toOutbox(freezing, table, row, { op: 'DELETE', sent: null, payload: null })
+    }
+    if (rows.length < READ_CHUNK_ROWS) return
+  }
+}
+
+function toOutbox (freezing: Freezing, table: TableInfo, row: PendingRow, content: { op: string, sent: string | null, payload: string | null }): void {
+  const id = freezing.nextId++
+  const version = row.version ?? 0
+  // The payload is put in as text: its numbers must not pass through JavaScript's.
+  const change = JSON.stringify({ source_change_id: id, schema: freezing.schema, table: table.name, op: content.op, pk: row.key, server_version: version })
+    .slice(0, -1) + (content.payload === null ? '}' : `,"payload":${content.payload}}`)
+  freezing.driver.run(
+    'insert into _sync_outbox (source_change_id, tbl, key, base_version, image, sent, change, attempts) values (?, ?, ?, ?, ?, ?, ?, ?)',
+    [id, table.name, row.key, version, row.image, content.sent, change, row.attempts])
+  dropPending(freezing, row.id)
+  freezing.count++
+  freezing.characters += change.length
+}
+
+/** The payload of a row, or why it cannot travel. */
+function encode (driver: Driver, table: TableInfo, row: PendingRow, local: Row): { payload: string } | { problem: string } {
+  const badKey = keyProblem(table, row.key)
+  if (badKey !== null) return { problem: `The key ${badKey}.` }
+  const badText = textProblem(driver, table, row.key, local)
+  if (badText !== null) return { problem: badText }
+  try {
+    return { payload: writePayload(table, row.key, local, { extra: row.extra, jsonColumns: readNames(row.json_columns) }) }
+  } catch (error) {
+    return { problem: unrepresentable(error) }
+  }
+}
+
+function dropPending (freezing: Freezing, id: number): void {
+  freezing.driver.run('delete from _sync_pending where id = ?', [id])
+}
+
+/** By id and inside SQLite: a key that is no valid text would not survive the way through JavaScript. */
+function holdPending (freezing: Freezing, table: TableInfo, row: PendingRow, message: string): void {
+  freezing.driver.run(
+    `insert into _sync_held (tbl, key, image, reason, message, attempts, stamp, since)
+     select tbl, key, image, 'unrepresentable', ?, attempts, ?, ? from _sync_pending where id = ?`,
+    [message, freezing.stamp, new Date().toISOString(), row.id])
+  dropPending(freezing, row.id)
+}
+
+/** Keys of the wrong storage class are noted as blobs (see `keySql`). */
+function holdOddKeys (freezing: Freezing, table: TableInfo): void {
+  const rows = freezing.driver.all<PendingRow & { is_there: number }>(
+    `select p.id, cast(p.key as text) as key, p.image, p.attempts,
+       exists (select 1 from ${identifier(table.localName)} as t where ${keySql(table, 't')} = p.key) as is_there
+     from _sync_pending as p where typeof(p.key) = 'blob' and p.tbl = ?`, [table.name])
+  for (const row of rows) {
+    if (row.is_there === 1) holdPending(freezing, table, row, `The key ${row.key} of table ${table.name} cannot travel: ${table.key.name} must hold ${KEY_NEEDS[table.key.type]}.`)
+    else dropPending(freezing, row.id)
+  }
+}
+
+const KEY_NEEDS = { text: 'text', integer: 'an integer', blob: 'a uuid of 16 bytes' } as const

@@ -1,0 +1,135 @@
+import type { Driver } from '../drivers/driver.js'
+import { MAX_FK_RETRIES } from '../limits.js'
+import type { ApplyContext } from './apply-context.js'
+import { decodeRow, type Row } from './cell.js'
+import { deleteLocal, writeLocal, type WriteProblem } from './local-row.js'
+import { writePayload } from './payload.js'
+import { reviveEditedHeld } from './pending.js'
+import { identifier } from './quote.js'
+import { keySql } from './row-sql.js'
+import { readRowState } from './row-state.js'
+import { putShadow, readShadow } from './shadow.js'
+import type { TableInfo } from './table-info.js'
+import { valuesOf, type RowValues } from './values.js'
+
+/** A row that was refused, or that cannot be sent. It stays as it is on the device and waits; it blocks no other. */
+export interface HeldRow {
+  id: number
+  table: string
+  /** The row's key as text; as an SQL literal where it cannot travel. */
+  key: string
+  /** The server's reason, `unrepresentable` where a value or key cannot travel, `body_too_large` for a row no request can carry. More may come. */
+  reason: string
+  /** A sentence for people. */
+  message: string
+  /** What else the server said, by reason. */
+  details: Record<string, unknown> | null
+  /** The server's row as far as it is known; null where it has none. `discardHeld` takes it. */
+  server: RowValues | null
+  /** Times it was tried again by itself. */
+  attempts: number
+  /** ISO 8601, by the device's clock. */
+  since: string
+}
+
+/** A row to set aside. `key` is a blob where it cannot travel. */
+export interface Holding {
+  table: string
+  key: string | Uint8Array
+  image: string | null
+  reason: string
+  message: string
+  details: Record<string, unknown> | null
+  missing: Array<[string, string]> | null
+  attempts: number
+}
+
+export function hold (driver: Driver, holding: Holding, stamp: number): void {
+  driver.run(
+    `insert into _sync_held (tbl, key, image, reason, message, details, missing, attempts, stamp, since) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     on conflict (tbl, key) do update set image = excluded.image, reason = excluded.reason, message = excluded.message,
+       details = excluded.details, missing = excluded.missing, attempts = excluded.attempts, stamp = excluded.stamp, since = excluded.since`,
+    [holding.table, holding.key, holding.image, holding.reason, holding.message, holding.details === null ? null : JSON.stringify(holding.details),
+      holding.missing === null ? null : JSON.stringify(holding.missing), holding.attempts, stamp, new Date().toISOString()])
+}
+
+interface StoredHeld {
+  id: number
+  tbl: string
+  key: string
+  reason: string
+  message: string
+  details: string | null
+  image: string | null
+  attempts: number
+  since: string
+}
+
+export function readHeld (driver: Driver): HeldRow[] {
+  return driver.all<StoredHeld>('select id, tbl, cast(key as text) as key, reason, message, details, image, attempts, since from _sync_held order by id')
+    .map(({ tbl, details, image, ...rest }) => ({
+      ...rest,
+      table: tbl,
+      details: details === null ? null : JSON.parse(details) as Record<string, unknown>,
+      server: valuesOf(decodeRow(image))
+    }))
+}
+
+/** Makes held rows pending again: one, or all. Returns how many. */
+export function retryHeld (driver: Driver, id: number | null): number {
+  reviveEditedHeld(driver)
+  const condition = id === null ? 'true' : 'id = cast(? as integer)'
+  return moveToPending(driver, condition, id === null ? [] : [String(id)], '0')
+}
+
+/** fk_missing: when a parent that was missing has come to be on the server since. Bounded by attempts. */
+export function reviveOrphans (driver: Driver): number {
+  return moveToPending(driver,
+    `reason = 'fk_missing' and attempts < ${MAX_FK_RETRIES} and exists (
+       select 1 from json_each(_sync_held.missing) as m join _sync_row as r
+         on r.tbl = json_extract(m.value, '$[0]') and r.key = json_extract(m.value, '$[1]')
+       where r.deleted = 0 and r.stamp >= _sync_held.stamp)`, [], 'attempts + 1')
+}
+
+/** constraint_violation: another row may have freed the value, if anything was taken over since it was refused. */
+export function reviveRefused (driver: Driver): number {
+  return moveToPending(driver,
+    "reason = 'constraint_violation' and stamp < (select progress from _sync_client)", [], 'attempts + 1')
+}
+
+function moveToPending (driver: Driver, condition: string, params: string[], attempts: string): number {
+  const { changes } = driver.run(
+    `insert into _sync_pending (tbl, key, image, attempts) select tbl, key, image, ${attempts} from _sync_held where ${condition}
+     on conflict (tbl, key) do update set image = excluded.image, attempts = excluded.attempts`, params)
+  if (changes > 0) driver.run('delete from _sync_held where exists (select 1 from _sync_pending p where p.tbl = _sync_held.tbl and p.key = _sync_held.key)')
+  return changes
+}
+
+/** Gives up the local change of a held row: the row becomes the server's again. False where there is no such row any more. */
+export function discardHeld (context: ApplyContext, id: number): boolean {
+  const { driver } = context
+  const found = driver.all<{ tbl: string, key: string, is_odd: number, image: string | null }>(
+    "select tbl, cast(key as text) as key, typeof(key) = 'blob' as is_odd, image from _sync_held where id = cast(? as integer)", [String(id)])[0]
+  const table = found === undefined ? undefined : context.tables.get(found.tbl)
+  if (found === undefined || table === undefined) return false
+  const image = decodeRow(found.image)
+  driver.run('delete from _sync_held where id = cast(? as integer)', [String(id)])
+  if (found.is_odd === 1) {
+    // A key that cannot travel was never on the server.
+    driver.run(`delete from ${identifier(table.localName)} as t where ${keySql(table, 't')} = cast(? as blob)`, [found.key])
+    context.removedFrom.add(table.name)
+    return true
+  }
+  const problem = image === null ? null : writeLocal(context, table, found.key, image)
+  if (image === null || problem !== null) deleteLocal(context, table, found.key)
+  // A unique value of the server's row is taken by another local row: it waits in shadow until that one is settled.
+  if (image !== null && problem !== null) shadowImage(context, table, found.key, image, problem)
+  return true
+}
+
+function shadowImage (context: ApplyContext, table: TableInfo, key: string, image: Row, problem: WriteProblem): void {
+  const known = readRowState(context.driver, table.name, key)
+  // What waits there already is younger.
+  if (known === null || readShadow(context, table.name, key) !== null) return
+  putShadow(context, table.name, key, { version: known.version, deleted: false, payload: writePayload(table, key, image, known) }, problem.reason, problem.message)
+}

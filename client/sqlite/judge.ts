@@ -1,0 +1,147 @@
+import { broken, type UploadReply, type Verdict } from '../http/read-reply.js'
+import { afterTakingOver } from './apply.js'
+import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
+import { encodeRow } from './cell.js'
+import { hold } from './held.js'
+import { readOutbox, type OutboxEntry } from './outbox.js'
+import { parentKeyOf } from './payload.js'
+import { setPending } from './pending.js'
+import { forgetRowState, readRowState, writeRowState } from './row-state.js'
+import { adoptAbsence, mergeServerState } from './server-row.js'
+
+export interface Judged {
+  applied: number
+  conflicts: number
+  held: number
+  /** Ids that the server knows with other content: this file is a copy, and needs a source id of its own. */
+  reusedIds: boolean
+}
+
+/**
+ * Acts on the verdicts over the frozen batch, all of them in one transaction together with clearing the outbox. A reply that
+ * does not fit the batch changes nothing. null where the outbox no longer holds this batch: another process was faster.
+ */
+export function judge (host: ApplyHost, ids: readonly number[], reply: UploadReply): Judged | null {
+  assertFits(ids, reply.verdicts)
+  return applyTransaction(host, context => {
+    const outbox = readOutbox(context.driver)
+    if (outbox.length !== ids.length || outbox.some((entry, i) => entry.id !== ids[i])) return null
+    context.driver.run('delete from _sync_outbox')
+    const judged: Judged = { applied: 0, conflicts: 0, held: 0, reusedIds: false }
+    for (const [i, entry] of outbox.entries()) judgeOne(context, entry, reply.verdicts[i] as Verdict, judged)
+    afterTakingOver(context)
+    return judged
+  })
+}
+
+function assertFits (ids: readonly number[], verdicts: readonly Verdict[]): void {
+  if (verdicts.length !== ids.length) throw broken(`${verdicts.length} statuses for ${ids.length} changes`)
+  verdicts.forEach((verdict, i) => {
+    if (verdict.id !== ids[i]) throw broken(`status ${i + 1} is about change ${verdict.id} instead of ${ids[i]}`)
+  })
+}
+
+function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, judged: Judged): void {
+  if ('row' in verdict && verdict.row !== null && (verdict.row.table !== entry.table || verdict.row.key !== entry.key)) {
+    throw broken(`change ${entry.id} is about ${entry.table}:${entry.key}, its server_row about ${verdict.row.table}:${verdict.row.key}`)
+  }
+  switch (verdict.status) {
+    case 'applied':
+      judged.applied++
+      return applied(context, entry, verdict)
+    case 'conflict':
+      judged.conflicts++
+      return conflict(context, entry, verdict, judged)
+    case 'invalid':
+      if (verdict.reason === 'source_change_id_reused') {
+        judged.reusedIds = true
+        return backToPending(context, entry)
+      }
+      return invalid(context, entry, verdict, judged)
+  }
+}
+
+/** What was sent is the server's row now. An edit made since began from it: its image, written by the trigger, is the row as sent. */
+function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'applied' }): void {
+  const { driver, stamp } = context
+  const known = readRowState(driver, entry.table, entry.key)
+  if (verdict.version === null) forgetRowState(driver, entry.table, entry.key)
+  else {
+    const isDeleted = entry.sent === null
+    writeRowState(driver, entry.table, entry.key, {
+      version: verdict.version,
+      deleted: isDeleted,
+      extra: isDeleted ? null : known?.extra ?? null,
+      jsonColumns: isDeleted ? [] : known?.jsonColumns ?? []
+    }, stamp)
+  }
+  context.counts.applied++
+  if (isEditedSince(context, entry)) driver.run('update _sync_pending set image = ? where tbl = ? and key = ?', [entry.sent === null ? null : encodeRow(entry.sent), entry.table, entry.key])
+  const table = context.tables.get(entry.table)
+  if (verdict.row === null || table === undefined || verdict.row.version === 0) return
+  // The server's row is another one than was sent: a peer has changed it since, or the database completed it.
+  if (!mergeServerState(context, table, entry.key, entry.sent, verdict.row)) keepBase(context, entry, entry.sent)
+}
+
+function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'conflict' }, judged: Judged): void {
+  const table = context.tables.get(entry.table)
+  if (table === undefined) return backToPending(context, entry)
+  if (verdict.row.version === 0) return adoptAbsence(context, table, entry.key)
+  if (verdict.row.version < entry.baseVersion) {
+    // Only a server that lost its history answers so. Its older row must not replace a newer one without a word.
+    return invalid(context, entry, {
+      status: 'invalid',
+      id: entry.id,
+      reason: 'version_ahead',
+      message: `The device knows version ${entry.baseVersion} of the row, the server only ${verdict.row.version}.`,
+      details: null
+    }, judged)
+  }
+  if (!mergeServerState(context, table, entry.key, entry.image, verdict.row)) keepBase(context, entry, entry.image)
+}
+
+/** Refused. A newer edit takes over the image and is tried instead; otherwise the row is held. */
+function invalid (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'invalid' }, judged: Judged): void {
+  if (isEditedSince(context, entry)) return backToPending(context, entry)
+  judged.held++
+  hold(context.driver, {
+    table: entry.table,
+    key: entry.key,
+    image: entry.imageText,
+    reason: verdict.reason,
+    message: verdict.message,
+    details: verdict.details,
+    missing: verdict.reason === 'fk_missing' ? missingParents(context, entry, verdict.details) : null,
+    attempts: entry.attempts
+  }, context.stamp)
+}
+
+function backToPending (context: ApplyContext, entry: OutboxEntry): void {
+  setPending(context.driver, entry.table, entry.key, entry.image)
+}
+
+/** The merge could not be written; the server's row waits in shadow, and the local change keeps its base. */
+function keepBase (context: ApplyContext, entry: OutboxEntry, image: OutboxEntry['image']): void {
+  setPending(context.driver, entry.table, entry.key, image)
+}
+
+function isEditedSince (context: ApplyContext, entry: OutboxEntry): boolean {
+  return context.driver.all('select 1 from _sync_pending where tbl = ? and key = ?', [entry.table, entry.key]).length > 0
+}
+
+/** The parents that were missing: as the server names them ("schema.table:key"), or else all that the row refers to. */
+function missingParents (context: ApplyContext, entry: OutboxEntry, details: Record<string, unknown> | null): Array<[string, string]> {
+  const named = Array.isArray(details?.['missing']) ? details['missing'] : []
+  const missing: Array<[string, string]> = []
+  for (const name of named) {
+    const parts = typeof name === 'string' ? /^(?:[^.:]*\.)?([^.:]+):(.*)$/s.exec(name) : null
+    if (parts !== null) missing.push([parts[1] as string, parts[2] as string])
+  }
+  if (missing.length > 0) return missing
+  for (const { columns, parent } of context.tables.get(entry.table)?.foreignKeys ?? []) {
+    const table = context.tables.get(parent)
+    const key = table === undefined || columns.length > 1 ? null : parentKeyOf(table, entry.sent?.get(columns[0] as string) ?? 'NULL')
+    if (key !== null) missing.push([parent, key])
+  }
+  return missing
+}

@@ -1,0 +1,147 @@
+import { DriverError, type SqlParameter } from '../drivers/driver.js'
+import type { ApplyContext } from './apply-context.js'
+import { decodeRow, encodeRow, overlay, type Row } from './cell.js'
+import { hasLocalWork } from './pending.js'
+import { identifier } from './quote.js'
+import { hasKeySql, imageSql, keySql } from './row-sql.js'
+import type { TableInfo, UniqueIndex } from './table-info.js'
+import { bindCell } from './wire-values.js'
+
+/** Why a row could not be written; it goes to shadow under this name. */
+export interface WriteProblem { reason: 'unique' | 'constraint', message: string }
+
+/** The row on this device, also where it made way for a moment. */
+export function readLocal (context: ApplyContext, table: TableInfo, key: string): Row | null {
+  const parked = readParked(context, table, key)
+  if (parked !== null) return parked
+  const found = context.driver.all<{ image: string }>(
+    `select ${imageSql(table, 't')} as image from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])[0]
+  return found === undefined ? null : decodeRow(found.image)
+}
+
+export function deleteLocal (context: ApplyContext, table: TableInfo, key: string): void {
+  unpark(context, table, key)
+  const { changes } = context.driver.run(`delete from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])
+  if (changes > 0) context.removedFrom.add(table.name)
+}
+
+/**
+ * Writes the columns that `row` names; others keep their value, or get their default in a new row. Where a unique value is
+ * still held by a row whose own change comes later in the window, that row makes way until then.
+ */
+export function writeLocal (context: ApplyContext, table: TableInfo, key: string, row: Row): WriteProblem | null {
+  const parked = unpark(context, table, key)
+  const cells = parked === null ? row : overlay(parked, row)
+  let problem = tryWrite(context, table, key, cells)
+  if (problem?.reason === 'unique' && makeWay(context, table, key, cells)) problem = tryWrite(context, table, key, cells)
+  if (problem === null) touch(context, table, key)
+  else if (parked !== null) park(context, table, key, parked)
+  return problem
+}
+
+function tryWrite (context: ApplyContext, table: TableInfo, key: string, row: Row): WriteProblem | null {
+  try {
+    // A row that lacks columns may lack NOT NULL ones, over which an upsert trips even where the row exists.
+    if (row.size >= table.columns.length || !update(context, table, key, row)) upsert(context, table, row)
+    return null
+  } catch (error) {
+    if (!(error instanceof DriverError) || !context.driver.inTransaction) throw error
+    if (error.code !== 'unique' && error.code !== 'constraint') throw error
+    return { reason: error.code, message: error.message }
+  }
+}
+
+function update (context: ApplyContext, table: TableInfo, key: string, row: Row): boolean {
+  const bound = bind(table, row).filter(({ name }) => name !== table.key.name)
+  if (bound.length === 0) return readLocal(context, table, key) !== null
+  const sets = bound.map(({ name, sql }) => `${identifier(name)} = ${sql}`)
+  const statement = `update ${identifier(table.localName)} as t set ${sets.join(', ')} where ${hasKeySql(table, 't', '?')}`
+  return context.driver.run(statement, [...bound.map(({ value }) => value), key]).changes > 0
+}
+
+/** Never REPLACE: it would remove other rows without a word. */
+function upsert (context: ApplyContext, table: TableInfo, row: Row): void {
+  const bound = bind(table, row)
+  const names = bound.map(({ name }) => identifier(name))
+  const others = names.filter((_, i) => bound[i]?.name !== table.key.name)
+  const action = others.length === 0 ? 'nothing' : `update set ${others.map(name => `${name} = excluded.${name}`).join(', ')}`
+  context.driver.run(
+    `insert into ${identifier(table.localName)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
+    `on conflict (${identifier(table.key.name)}) do ${action}`, bound.map(({ value }) => value))
+}
+
+function bind (table: TableInfo, row: Row): Array<{ name: string, sql: string, value: SqlParameter }> {
+  const bound = []
+  for (const column of table.columns) {
+    const cell = row.get(column.name)
+    if (cell !== undefined) bound.push({ name: column.name, ...bindCell(column, cell) })
+  }
+  return bound
+}
+
+/** Parks the rows that hold a unique value of `row`, if each of them comes again in this window and carries no local work. */
+function makeWay (context: ApplyContext, table: TableInfo, key: string, row: Row): boolean {
+  const inTheWay = new Set<string>()
+  const whole = overlay(readLocal(context, table, key), row)
+  for (const index of table.uniques) {
+    for (const other of holders(context, table, index, whole)) if (other !== key) inTheWay.add(other)
+  }
+  for (const other of inTheWay) {
+    if (hasLocalWork(context.driver, table.name, other) || !context.comesAgain(table.name, other)) return false
+  }
+  for (const other of inTheWay) stepAside(context, table, other)
+  return inTheWay.size > 0
+}
+
+function holders (context: ApplyContext, table: TableInfo, index: UniqueIndex, row: Row): string[] {
+  const conditions: string[] = []
+  const values: SqlParameter[] = []
+  for (const { name, collation } of index.columns) {
+    const column = table.byColumn.get(name)
+    // A generated column: cannot be bound; matching on the others finds more rows than needed, which is safe.
+    if (column === undefined) continue
+    const { sql, value } = bindCell(column, row.get(name) ?? 'NULL')
+    conditions.push(`t.${identifier(name)} = ${sql} collate ${identifier(collation)}`)
+    values.push(value)
+  }
+  if (conditions.length === 0) return []
+  return context.driver.all<{ key: string }>(
+    `select ${keySql(table, 't')} as key from ${identifier(table.localName)} as t where ${conditions.join(' and ')}`, values).map(found => found.key)
+}
+
+/** Takes a row out of its table until it is written again in this transaction. */
+export function stepAside (context: ApplyContext, table: TableInfo, key: string): void {
+  const image = readLocal(context, table, key)
+  if (image === null) return
+  deleteLocal(context, table, key)
+  park(context, table, key, image)
+}
+
+function park (context: ApplyContext, table: TableInfo, key: string, image: Row): void {
+  context.driver.run('insert into _sync_parked (tbl, key, image) values (?, ?, ?) on conflict (tbl, key) do update set image = excluded.image',
+    [table.name, key, encodeRow(image)])
+}
+
+/** The row as it was when it made way; null where it did not. */
+export function readParked (context: ApplyContext, table: TableInfo, key: string): Row | null {
+  const found = context.driver.all<{ image: string }>('select image from _sync_parked where tbl = ? and key = ?', [table.name, key])[0]
+  return found === undefined ? null : decodeRow(found.image)
+}
+
+function unpark (context: ApplyContext, table: TableInfo, key: string): Row | null {
+  const image = readParked(context, table, key)
+  if (image !== null) context.driver.run('delete from _sync_parked where tbl = ? and key = ?', [table.name, key])
+  return image
+}
+
+/** Rows that are still parked at the end of a window. */
+export function parkedRows (context: ApplyContext): Array<{ table: string, key: string, row: Row }> {
+  return context.driver.all<{ tbl: string, key: string, image: string }>('select tbl, key, image from _sync_parked')
+    .map(({ tbl, key, image }) => ({ table: tbl, key, row: decodeRow(image) }))
+}
+
+/** Remembers a written row whose foreign keys must be looked at before the transaction ends. */
+function touch (context: ApplyContext, table: TableInfo, key: string): void {
+  if (table.foreignKeys.length === 0) return
+  context.driver.run('insert into _sync_touched (tbl, key) values (?, ?) on conflict do nothing', [table.name, key])
+}

@@ -1,0 +1,48 @@
+import type { Driver } from '../drivers/driver.js'
+import { decodeRow, type Row } from './cell.js'
+
+/** A frozen change. */
+export interface OutboxEntry {
+  id: number
+  table: string
+  key: string
+  baseVersion: number
+  /** The server's row that the edit began from. */
+  image: Row | null
+  imageText: string | null
+  /** The row as sent; null for a deletion. */
+  sent: Row | null
+  attempts: number
+}
+
+/** The frozen batch as it goes over the wire: ids and changes in their order. */
+export function readBatch (driver: Driver): { ids: number[], changes: string[] } {
+  const rows = driver.all<{ source_change_id: number, change: string }>('select source_change_id, change from _sync_outbox order by source_change_id')
+  return { ids: rows.map(row => row.source_change_id), changes: rows.map(row => row.change) }
+}
+
+export function readOutbox (driver: Driver): OutboxEntry[] {
+  return driver.all<{ source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number }>(
+    'select source_change_id, tbl, key, base_version, image, sent, attempts from _sync_outbox order by source_change_id')
+    .map(row => ({
+      id: row.source_change_id,
+      table: row.tbl,
+      key: row.key,
+      baseVersion: row.base_version,
+      image: decodeRow(row.image),
+      imageText: row.image,
+      sent: decodeRow(row.sent),
+      attempts: row.attempts
+    }))
+}
+
+/**
+ * Puts the frozen batch back: its changes get new ids and content next time. Only where the server has not judged it, and
+ * harmless where it has after all: the same content on an old base ends as a conflict between equal rows, which is none.
+ */
+export function unfreeze (driver: Driver): void {
+  driver.run(
+    `insert into _sync_pending (tbl, key, image, attempts) select tbl, key, image, attempts from _sync_outbox where true order by source_change_id
+     on conflict (tbl, key) do update set image = excluded.image`)
+  driver.run('delete from _sync_outbox')
+}

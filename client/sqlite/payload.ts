@@ -1,0 +1,82 @@
+import { blobCell, NULL_CELL, textCell, textOf, type Cell, type Row } from './cell.js'
+import { membersOf, objectText } from '../http/json-text.js'
+import type { TableInfo } from './table-info.js'
+import { decodeValue, encodeCell, isJsonValue, Unrepresentable } from './wire-values.js'
+
+/** The cell of a row's key, from the key's text. */
+export function keyCell (table: TableInfo, key: string): Cell {
+  switch (table.key.type) {
+    case 'text': return textCell(key)
+    case 'integer': return key
+    case 'blob': return blobCell(key.replaceAll('-', ''))
+  }
+}
+
+/** A server row read for this device. */
+export interface ReadPayload {
+  /** The columns that the payload names and this device has, and the key. */
+  row: Row
+  /** The members that this device has no column for; null for none. */
+  extra: string | null
+  jsonColumns: string[]
+}
+
+/**
+ * Reads a raw payload; throws `Unrepresentable` where a value would be altered here. `before`: what was known of the row,
+ * for a payload says nothing about the members that it lacks.
+ */
+export function readPayload (table: TableInfo, key: string, payload: string, before: { extra: string | null, jsonColumns: readonly string[] } | null): ReadPayload {
+  const row = new Map<string, Cell>([[table.key.name, keyCell(table, key)]])
+  const extra = before?.extra == null ? new Map<string, string>() : membersOf(before.extra)
+  const jsonColumns = new Set(before?.jsonColumns)
+  for (const [name, raw] of membersOf(payload)) {
+    if (name === table.key.name) continue
+    const column = table.byColumn.get(name)
+    if (column === undefined) {
+      extra.set(name, raw)
+      continue
+    }
+    row.set(name, decodeValue(column, raw))
+    if (isJsonValue(column, raw)) jsonColumns.add(name)
+    else jsonColumns.delete(name)
+  }
+  return { row, extra: extra.size === 0 ? null : objectText(extra), jsonColumns: [...jsonColumns] }
+}
+
+/**
+ * The payload of a row, raw: every column, and what the server's row has besides, so that a device that reads only this
+ * change has all of it. Throws `Unrepresentable` where a value cannot travel.
+ */
+export function writePayload (table: TableInfo, key: string, row: Row, known: { extra: string | null, jsonColumns: readonly string[] } | null): string {
+  const members: Array<[string, string]> = []
+  for (const column of table.columns) {
+    const cell = row.get(column.name)
+    if (cell === undefined) continue
+    const isBlobKey = column.name === table.key.name && table.key.type === 'blob'
+    members.push([column.name, isBlobKey ? JSON.stringify(key) : encodeCell(column, cell, known?.jsonColumns.includes(column.name) ?? false)])
+  }
+  if (known?.extra != null) {
+    for (const [name, raw] of membersOf(known.extra)) if (!table.byColumn.has(name)) members.push([name, raw])
+  }
+  return objectText(members)
+}
+
+/** Key of the row that a foreign key of one column points at, as text; null where it points nowhere or is no such key. */
+export function parentKeyOf (parent: TableInfo, cell: Cell): string | null {
+  if (cell === NULL_CELL) return null
+  switch (parent.key.type) {
+    case 'text': return cell.startsWith("'") ? textOf(cell) : null
+    case 'integer': return /^-?\d+$/.test(cell) ? cell : null
+    case 'blob': {
+      if (!/^X'[0-9A-F]{32}'$/.test(cell)) return null
+      const hex = cell.slice(2, -1).toLowerCase()
+      return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+    }
+  }
+}
+
+/** The message, where the error is a value that cannot travel; anything else is thrown on. */
+export function unrepresentable (error: unknown): string {
+  if (error instanceof Unrepresentable) return error.message
+  throw error
+}

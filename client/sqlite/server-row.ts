@@ -1,0 +1,108 @@
+import { merge } from '../conflict/merge.js'
+import type { ServerState } from '../http/read-reply.js'
+import type { ApplyContext } from './apply-context.js'
+import { equalRows, overlay, type Row } from './cell.js'
+import { recordConflict } from './conflict-log.js'
+import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
+import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
+import { imageOfEdit, isFrozen, setPending, settle } from './pending.js'
+import { forgetRowState, readRowState, writeRowState } from './row-state.js'
+import { dropShadow, foldStates, putShadow, readShadow } from './shadow.js'
+import type { TableInfo } from './table-info.js'
+import { keyProblem } from './wire-key.js'
+
+/**
+ * Takes over a row as the server holds it at a version, from a window or from shadow. A row with local edits is merged, a
+ * row in the outbox waits, a row that cannot be shown is kept in shadow; older versions than the known one are passed over.
+ */
+export function applyServerState (context: ApplyContext, tableName: string, key: string, told: ServerState): void {
+  const shadow = readShadow(context, tableName, key)
+  if (shadow !== null && shadow.version > told.version) {
+    context.counts.skipped++
+    return
+  }
+  const known = readRowState(context.driver, tableName, key)
+  // A shadow row may be of the known version: it was shown, and had to go when its parent went.
+  if (known !== null && (shadow === null ? told.version <= known.version : told.version < known.version)) {
+    context.counts.skipped++
+    if (shadow !== null) dropShadow(context, tableName, key)
+    return
+  }
+  const state = shadow === null ? told : foldStates(shadow, told)
+  const table = context.tables.get(tableName)
+  if (table === undefined) return putShadow(context, tableName, key, state, 'unknown-table', 'This version of the app has no such table.')
+  const badKey = keyProblem(table, key)
+  if (badKey !== null) return putShadow(context, tableName, key, state, 'key', `The key ${badKey}.`)
+  if (isFrozen(context.driver, tableName, key)) return putShadow(context, tableName, key, state, 'frozen', 'The row is being uploaded.')
+
+  const image = imageOfEdit(context.driver, tableName, key)
+  if (image === undefined) takeOver(context, table, key, state)
+  else mergeServerState(context, table, key, image, state)
+}
+
+/** A row without local edits becomes what the server holds. */
+function takeOver (context: ApplyContext, table: TableInfo, key: string, state: ServerState): void {
+  const read = readState(context, table, key, state)
+  if (read === 'kept') return
+  if (read === null) deleteLocal(context, table, key)
+  else {
+    const problem = writeLocal(context, table, key, read.row)
+    if (problem !== null) return putShadow(context, table.name, key, state, problem.reason, problem.message)
+  }
+  adopt(context, table, key, state, read)
+}
+
+/**
+ * Merges the server's row into a row with local edits that began from `image`. Row, image and version change together, or,
+ * where the result cannot be written, nothing does and the server's row waits in shadow. Returns whether it was merged.
+ */
+export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, image: Row | null, state: ServerState): boolean {
+  const read = readState(context, table, key, state)
+  if (read === 'kept') return false
+  const local = readLocal(context, table, key)
+  const server = read === null ? null : overlay(image, read.row)
+  const rule = context.rules.get(table.name) ?? 'serverWins'
+  const { result, conflict } = merge(image, local, server, rule)
+  if (result === null) deleteLocal(context, table, key)
+  else if (local === null || !equalRows(result, local) || readParked(context, table, key) !== null) {
+    const problem = writeLocal(context, table, key, result)
+    if (problem !== null) {
+      putShadow(context, table.name, key, state, problem.reason, problem.message)
+      return false
+    }
+  }
+  adopt(context, table, key, state, read)
+  if (equalRows(result, server)) settle(context.driver, table.name, key)
+  else setPending(context.driver, table.name, key, server)
+  if (conflict !== null) {
+    recordConflict(context.driver, table.name, key, { ...conflict, rule, before: image, mine: local, theirs: server, result })
+    context.counts.conflicts++
+  }
+  return true
+}
+
+/** The server has never had this row: what the device holds is sent as new. */
+export function adoptAbsence (context: ApplyContext, table: TableInfo, key: string): void {
+  forgetRowState(context.driver, table.name, key)
+  dropShadow(context, table.name, key)
+  if (readLocal(context, table, key) === null) settle(context.driver, table.name, key)
+  else setPending(context.driver, table.name, key, null)
+}
+
+function adopt (context: ApplyContext, table: TableInfo, key: string, state: ServerState, read: ReadPayload | null): void {
+  writeRowState(context.driver, table.name, key,
+    { version: state.version, deleted: state.deleted, extra: read?.extra ?? null, jsonColumns: read?.jsonColumns ?? [] }, context.stamp)
+  dropShadow(context, table.name, key)
+  context.counts.applied++
+}
+
+/** The payload read; null for a deleted row; 'kept' where a value has no place here and the row went to shadow. */
+function readState (context: ApplyContext, table: TableInfo, key: string, state: ServerState): ReadPayload | null | 'kept' {
+  if (state.deleted || state.payload === null) return null
+  try {
+    return readPayload(table, key, state.payload, readRowState(context.driver, table.name, key))
+  } catch (error) {
+    putShadow(context, table.name, key, state, 'value', unrepresentable(error))
+    return 'kept'
+  }
+}

@@ -1,0 +1,59 @@
+import { identifier, literal } from './quote.js'
+import { imageSql, keySql } from './row-sql.js'
+import type { TableInfo } from './table-info.js'
+
+export interface Trigger { name: string, sql: string }
+
+/**
+ * The triggers that note local changes of a table in `_sync_pending`: which row, and the row as it was before the first
+ * change since it was last in step with the server (null where there was none). Pure: table in, text out.
+ *
+ * - Nothing is noted while the client itself writes (`_sync_client.applying`, set and reset in one transaction).
+ * - `on conflict do nothing` keeps the first image. `or ignore` would not: an outer INSERT OR REPLACE overrides it.
+ * - REPLACE removes rows without a delete trigger where recursive_triggers is off, which is everywhere by default. So the
+ *   rows it could remove (same key, or same values of a unique index) are noted before an insert or update. A row that was
+ *   noted and not changed is dropped again when a batch is frozen.
+ */
+export function triggersOf (table: TableInfo): Trigger[] {
+  const changedKey = `old.${identifier(table.key.name)} is not new.${identifier(table.key.name)}`
+  return [
+    trigger(table, 'before_insert', 'before insert', '', [noteReplaced(table)]),
+    trigger(table, 'after_insert', 'after insert', '', [note(table, 'new', 'null')]),
+    trigger(table, 'before_update', 'before update', '', [note(table, 'old', imageSql(table, 'old')), noteReplaced(table)]),
+    trigger(table, 'after_update', 'after update', changedKey, [note(table, 'new', 'null')]),
+    trigger(table, 'after_delete', 'after delete', '', [note(table, 'old', imageSql(table, 'old'))])
+  ]
+}
+
+/** Names of all triggers that ever belonged to the client begin so. */
+export const TRIGGER_PREFIX = '_sync_'
+
+function trigger (table: TableInfo, suffix: string, event: string, condition: string, statements: string[]): Trigger {
+  const name = `${TRIGGER_PREFIX}${table.name}_${suffix}`
+  const when = ['not exists (select 1 from _sync_client where applying = 1)', ...(condition === '' ? [] : [condition])]
+  return {
+    name,
+    sql: `create trigger ${identifier(name)} ${event} on ${identifier(table.localName)}\nwhen ${when.join(' and ')}\nbegin\n  ${statements.join(';\n  ')};\nend`
+  }
+}
+
+function note (table: TableInfo, alias: 'old' | 'new', image: string): string {
+  return `insert into _sync_pending (tbl, key, image) values (${literal(table.name)}, ${keySql(table, alias)}, ${image}) on conflict do nothing`
+}
+
+function noteReplaced (table: TableInfo): string {
+  const same = (name: string): string => `t.${identifier(name)} = new.${identifier(name)}`
+  const conditions = [
+    same(table.key.name),
+    // An index may compare with another collation than its column.
+    ...table.uniques.map(index => `(${index.columns.map(column => `${same(column.name)} collate ${identifier(column.collation)}`).join(' and ')})`)
+  ]
+  return `insert into _sync_pending (tbl, key, image) select ${literal(table.name)}, ${keySql(table, 't')}, ${imageSql(table, 't')} ` +
+    `from ${identifier(table.localName)} as t where ${conditions.join(' or ')} on conflict do nothing`
+}
+
+/** Notes every row of a table as new: for rows that existed before sync was switched on. */
+export function noteAllRows (table: TableInfo): string {
+  return `insert into _sync_pending (tbl, key, image) select ${literal(table.name)}, ${keySql(table, 't')}, null ` +
+    `from ${identifier(table.localName)} as t where true on conflict do nothing`
+}

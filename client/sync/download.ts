@@ -1,0 +1,97 @@
+import { SyncClientError } from '../errors.js'
+import { checkPage, readDownloadPage } from '../http/read-reply.js'
+import type { DownloadQuery } from '../http/wire.js'
+import { MAX_PAGES_PER_WINDOW, MAX_WINDOW_RESTARTS } from '../limits.js'
+import { afterTakingOver, applyWindow } from '../sqlite/apply.js'
+import { applyTransaction } from '../sqlite/apply-context.js'
+import { dropStage, writeState } from '../sqlite/client-state.js'
+import { stagePage } from '../sqlite/stage.js'
+import { transact } from '../sqlite/transaction.js'
+import { shakeHands } from './handshake.js'
+import { assertSameIdentity, stateOf, type Session } from './session.js'
+
+export interface DownloadReport {
+  /** Pages that were fetched; 0 where a window that was staged before a crash was applied. */
+  pages: number
+  /** Changes in the window. */
+  received: number
+  /** Server rows taken over, merged ones included. */
+  applied: number
+  /** Changes that the device had already. */
+  skipped: number
+  /** Server rows that cannot be shown yet: their parent is missing, a unique value is taken, this app has no such table. */
+  shadowed: number
+  /** Decisions made by rule, see `conflicts()`. */
+  conflicts: number
+  /** The device holds everything up to this position of the stream. */
+  cursor: number
+}
+
+/**
+ * One window: pages are put on disk until the last is there, then all is applied in one transaction. After a crash between
+ * pages the next call goes on with the page that is missing; after one between the last page and applying, it applies.
+ */
+export async function downloadWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {
+  await shakeHands(session, signal)
+  const pages = await stageWindow(session, limit, signal)
+  const window = applyWindow(session)
+  if (window === null) return { pages, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: stateOf(session).cursor }
+  return { pages, ...window }
+}
+
+async function stageWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<number> {
+  let restarts = 0
+  for (let pages = 0; pages < MAX_PAGES_PER_WINDOW;) {
+    const state = stateOf(session)
+    if (state.stage?.complete === true) return pages
+    const after = state.stage?.after ?? state.cursor
+    const query: DownloadQuery = {
+      after,
+      limit,
+      schema: session.settings.schema,
+      include_self: state.includeSelf,
+      ...(state.stage === null ? {} : { until: state.stage.until }),
+      ...(state.epoch === null ? {} : { epoch: state.epoch }),
+      // A device that starts at 0 may read below the floor until its first window ends, if the floor stays where it was.
+      ...(state.cursor === 0 && state.stage !== null ? { floor: state.stage.floor } : {})
+    }
+    const page = readDownloadPage(await fetchPage(session, query, state.sourceId, signal))
+    assertSameIdentity(state, page)
+    checkPage(page, after)
+    const isCopy = page.nextChangeId > state.nextChangeId
+    if (!isCopy && stagePage(session.driver, state, page)) {
+      pages++
+      continue
+    }
+    // The file is a copy of one that went on, or another process went on with this file. The page is of no use.
+    if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('protocol_error', 'The window could not be staged: the file or its source id is in use elsewhere.')
+    if (isCopy) session.hasShakenHands = false
+    await shakeHands(session, signal)
+  }
+  throw new SyncClientError('protocol_error', `A window has more than ${MAX_PAGES_PER_WINDOW} pages.`)
+}
+
+async function fetchPage (session: Session, query: DownloadQuery, sourceId: string, signal: AbortSignal | undefined): Promise<string> {
+  try {
+    return await session.transport.download(query, { sourceId, signal })
+  } catch (error) {
+    // What was staged is of a history, or of a time, that is gone.
+    if (error instanceof SyncClientError && error.code === 'cursor_expired') transact(session.driver, () => dropStage(session.driver))
+    throw error
+  }
+}
+
+/** Everything from the start, this device's own changes included; local edits are kept and merged. */
+export async function hydrate (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {
+  await shakeHands(session, signal)
+  transact(session.driver, () => {
+    dropStage(session.driver)
+    writeState(session.driver, { cursor: 0, include_self: 1 })
+  })
+  return downloadWindow(session, limit, signal)
+}
+
+/** Looks again at rows in shadow, without the server: after the app or `discardHeld` made room. */
+export function settleShadow (session: Session): void {
+  applyTransaction(session, context => afterTakingOver(context))
+}

@@ -1,0 +1,98 @@
+import { SyncClientError } from '../errors.js'
+import { readUploadReply, type UploadReply } from '../http/read-reply.js'
+import { applyTransaction } from '../sqlite/apply-context.js'
+import { freeze } from '../sqlite/freeze.js'
+import { hold } from '../sqlite/held.js'
+import { judge, type Judged } from '../sqlite/judge.js'
+import { readBatch, readOutbox, unfreeze } from '../sqlite/outbox.js'
+import { transact } from '../sqlite/transaction.js'
+import { rotate, shakeHands } from './handshake.js'
+import { assertSameIdentity, stateOf, type Session } from './session.js'
+
+export interface UploadReport {
+  /** Changes that were sent and judged. */
+  sent: number
+  applied: number
+  /** Changes whose row had moved on; they were merged, and the result waits to be sent where it differs. */
+  conflicts: number
+  /** Changes that were refused, and rows that cannot travel: see `held()`. */
+  held: number
+  /** Rows that wait to be sent. */
+  pending: number
+}
+
+/**
+ * One batch. An outbox that was not judged goes again as it is, whether or not the server has it: ids and content are the
+ * same, so the server answers with the same verdicts. The steps, and what a crash after each leaves behind:
+ * freeze (the batch in the outbox), send (maybe applied; it goes again), judge (all or nothing).
+ */
+export async function uploadOnce (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
+  await shakeHands(session, signal)
+  const heldBefore = countHeld(session)
+  freeze(session.driver, session.tables, session.settings.schema, session.batchSize)
+  const batch = readBatch(session.driver)
+  if (batch.ids.length === 0) return report(session, 0, null, countHeld(session) - heldBefore)
+
+  const reply = await send(session, batch, signal)
+  if (reply === 'too-large' || isTooLarge(reply)) {
+    return report(session, 0, null, makeSmaller(session, batch.ids))
+  }
+  const judged = judge(session, batch.ids, reply)
+  session.batchSize = Math.min(session.settings.uploadBatchSize, session.batchSize * 2)
+  if (judged?.reusedIds === true) transact(session.driver, () => rotate(session))
+  // Someone else uses this source id: find out before the next request.
+  else if (reply.nextChangeId > stateOf(session).nextChangeId) session.hasShakenHands = false
+  return report(session, judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
+}
+
+async function send (session: Session, batch: { changes: string[] }, signal: AbortSignal | undefined): Promise<UploadReply | 'too-large'> {
+  const state = stateOf(session)
+  // Put together as text: the changes are sent as they were frozen, byte for byte.
+  const body = JSON.stringify({ last_server_seq_seen: state.cursor, epoch: state.epoch }).slice(0, -1) + `,"changes":[${batch.changes.join(',')}]}`
+  try {
+    const reply = readUploadReply(await session.transport.upload(body, { sourceId: state.sourceId, signal }))
+    assertSameIdentity(state, reply)
+    return reply
+  } catch (error) {
+    if (error instanceof SyncClientError && error.code === 'body_too_large') return 'too-large'
+    throw error
+  }
+}
+
+function isTooLarge (reply: UploadReply): boolean {
+  return reply.verdicts.length > 0 && reply.verdicts.every(verdict => verdict.status === 'invalid' && verdict.reason === 'batch_too_large')
+}
+
+/** Nothing of the batch was stored: half of it next time. A single change that is too large is held; returns how many were. */
+function makeSmaller (session: Session, ids: number[]): number {
+  if (ids.length > 1) {
+    session.batchSize = Math.max(1, ids.length >> 1)
+    transact(session.driver, () => unfreeze(session.driver))
+    return 0
+  }
+  applyTransaction(session, context => {
+    for (const entry of readOutbox(context.driver)) {
+      hold(context.driver, {
+        table: entry.table,
+        key: entry.key,
+        image: entry.imageText,
+        reason: 'body_too_large',
+        message: 'The row is larger than the server takes in one request.',
+        details: null,
+        missing: null,
+        attempts: entry.attempts
+      }, context.stamp)
+    }
+    context.driver.run('delete from _sync_outbox')
+  })
+  return 1
+}
+
+function report (session: Session, sent: number, judged: Judged | null, held: number): UploadReport {
+  const pending = session.driver.all<{ n: number }>('select count(*) as n from _sync_pending')[0]?.n ?? 0
+  return { sent, applied: judged?.applied ?? 0, conflicts: judged?.conflicts ?? 0, held: Math.max(held, judged?.held ?? 0), pending }
+}
+
+function countHeld (session: Session): number {
+  return session.driver.all<{ n: number }>('select count(*) as n from _sync_held')[0]?.n ?? 0
+}

@@ -1,0 +1,153 @@
+// J1, J3, J4, D23, P13: settling conflicts, with the table of docs/client.md.
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { merge } from '../../client/conflict/merge.js'
+import { equalRows, type Row } from '../../client/sqlite/cell.js'
+import { createDevice, id } from './device.js'
+import { FakeServer } from './fake-server.js'
+
+const row = (values: Record<string, string>): Row => new Map(Object.entries(values))
+const base = row({ id: "'k'", a: '1', b: '1' })
+const plain = (result: Row | null): unknown => result === null ? null : Object.fromEntries(result)
+
+t.test('the merge by column', async t => {
+  const mine = row({ id: "'k'", a: '2', b: '1' })
+  const theirs = row({ id: "'k'", a: '1', b: '3' })
+  t.same(merge(base, mine, theirs, 'serverWins'), { result: row({ id: "'k'", a: '2', b: '3' }), conflict: null })
+  t.same(merge(base, mine, row({ id: "'k'", a: '2', b: '1' }), 'serverWins').conflict, null, 'the same change twice is one')
+  const both = row({ id: "'k'", a: '9', b: '1' })
+  t.same(plain(merge(base, mine, both, 'serverWins').result), { id: "'k'", a: '9', b: '1' })
+  t.same(plain(merge(base, mine, both, 'clientWins').result), { id: "'k'", a: '2', b: '1' })
+  t.same(merge(base, mine, both, 'serverWins').conflict, { kind: 'update-update', columns: ['a'] })
+})
+
+t.test('deletions', async t => {
+  const edited = row({ id: "'k'", a: '2', b: '1' })
+  t.same(merge(base, null, base, 'serverWins'), { result: null, conflict: null }, 'deleted here, unchanged there')
+  t.same(merge(base, base, null, 'clientWins'), { result: null, conflict: null }, 'deleted there, unchanged here')
+  t.same(merge(base, null, null, 'serverWins'), { result: null, conflict: null })
+  t.same(merge(base, null, edited, 'serverWins'), { result: edited, conflict: { kind: 'delete-update', columns: ['a'] } })
+  t.same(merge(base, null, edited, 'clientWins').result, null)
+  t.same(merge(base, edited, null, 'serverWins'), { result: null, conflict: { kind: 'update-delete', columns: ['a'] } })
+  t.same(merge(base, edited, null, 'clientWins').result, edited)
+  t.same(merge(null, edited, null, 'serverWins').result, edited, 'made here, over a deletion that was not known')
+})
+
+t.test('without a base every column that differs is a conflict; a column that one side lacks is none', async t => {
+  t.same(merge(null, row({ id: "'k'", a: '1', b: '2' }), row({ id: "'k'", a: '1', b: '3' }), 'serverWins').conflict, { kind: 'update-update', columns: ['b'] })
+  t.same(plain(merge(base, row({ id: "'k'", a: '2', b: '1', c: '5' }), row({ id: "'k'", a: '1' }), 'serverWins').result), { id: "'k'", a: '2', b: '1', c: '5' })
+})
+
+t.test('for all rows: unchanged sides lose nothing, and both devices come to the same row', async t => {
+  const cells = fc.constantFrom('NULL', '1', '2', "'x'")
+  const rows = fc.option(fc.record({ a: cells, b: cells, c: cells }).map(row), { nil: null })
+  fc.assert(fc.property(rows, rows, rows, fc.constantFrom('serverWins' as const, 'clientWins' as const), (b, mine, theirs, rule) => {
+    const { result, conflict } = merge(b, mine, theirs, rule)
+    if (conflict !== null && rule === 'serverWins' && conflict.kind !== 'update-update' && !equalRows(result, theirs)) return false
+    if (mine !== null && theirs !== null && result !== null) {
+      for (const [column, cell] of result) if (cell !== mine.get(column) && cell !== theirs.get(column)) return false
+    }
+    if (b !== null && equalRows(mine, b) && !equalRows(result, theirs)) return false // nothing was changed here
+    if (b !== null && theirs !== null && equalRows(theirs, b) && !equalRows(result, mine)) return false // nothing was changed there
+    // What was merged is the row that both hold, once it is the server's.
+    return equalRows(merge(theirs, result, result, rule).result, result)
+  }))
+  t.pass()
+})
+
+/** A row that is in step, then edited on both sides; the device syncs. */
+async function collide (t: Test, conflict: 'serverWins' | 'clientWins', mine: string, theirs: Record<string, unknown> | null): Promise<{ device: ReturnType<typeof createDevice>, server: FakeServer }> {
+  const server = new FakeServer()
+  const device = createDevice(t, { server, tables: [{ table: 'authors', conflict }, 'posts'] })
+  device.db.exec(`insert into authors values ('${id(1)}', 'base', 'base@x')`)
+  await device.client.syncOnce()
+  device.db.exec(mine)
+  server.write('authors', id(1), theirs)
+  return { device, server }
+}
+
+for (const order of ['upload first', 'download first']) {
+  const settle = async (device: ReturnType<typeof createDevice>): Promise<void> => {
+    if (order === 'download first') await device.client.downloadOnce()
+    await device.client.syncOnce()
+  }
+
+  t.test(`${order}: different columns both survive, without a record`, async t => {
+    const { device, server } = await collide(t, 'serverWins', "update authors set name = 'mine'", { id: id(1), name: 'base', email: 'theirs@x' })
+    await settle(device)
+    t.same(device.all('select name, email from authors'), [{ name: 'mine', email: 'theirs@x' }])
+    t.match(server.payload('authors', id(1)), { name: 'mine', email: 'theirs@x' })
+    t.same(device.client.conflicts(), [])
+  })
+
+  for (const rule of ['serverWins', 'clientWins'] as const) {
+    const winner = rule === 'serverWins' ? 'theirs' : 'mine'
+
+    t.test(`${order}, ${rule}: the same column`, async t => {
+      const { device, server } = await collide(t, rule, "update authors set name = 'mine'", { id: id(1), name: 'theirs', email: 'base@x' })
+      await settle(device)
+      t.same(device.all('select name from authors'), [{ name: winner }])
+      t.match(server.payload('authors', id(1)), { name: winner })
+      t.match(device.client.conflicts(), [{
+        kind: 'update-update', table: 'authors', key: id(1), columns: ['name'], rule, before: { name: 'base' }, mine: { name: 'mine' }, theirs: { name: 'theirs' }, result: { name: winner }, at: /^\d{4}-/
+      }])
+    })
+
+    t.test(`${order}, ${rule}: edited here, deleted there`, async t => {
+      const { device, server } = await collide(t, rule, "update authors set name = 'mine'", null)
+      await settle(device)
+      t.same(device.all('select name from authors'), rule === 'serverWins' ? [] : [{ name: 'mine' }])
+      t.match(server.payload('authors', id(1)), rule === 'serverWins' ? null : { name: 'mine', email: 'base@x' })
+      t.match(device.client.conflicts(), [{ kind: 'update-delete', columns: ['name'], mine: { name: 'mine' }, theirs: null }])
+      t.match(device.client.status(), { pending: 0, held: 0 })
+    })
+
+    t.test(`${order}, ${rule}: deleted here, edited there`, async t => {
+      const { device, server } = await collide(t, rule, 'delete from authors', { id: id(1), name: 'theirs', email: 'base@x' })
+      await settle(device)
+      t.same(device.all('select name from authors'), rule === 'serverWins' ? [{ name: 'theirs' }] : [])
+      t.match(server.payload('authors', id(1)), rule === 'serverWins' ? { name: 'theirs' } : null)
+      t.match(device.client.conflicts(), [{ kind: 'delete-update', columns: ['name'], mine: null, theirs: { name: 'theirs' } }])
+    })
+
+    t.test(`${order}, ${rule}: both made a row with one key`, async t => {
+      const server = new FakeServer()
+      const device = createDevice(t, { server, tables: [{ table: 'authors', conflict: rule }, 'posts'] })
+      server.write('authors', id(1), { id: id(1), name: 'theirs', email: 'same' })
+      device.db.exec(`insert into authors values ('${id(1)}', 'mine', 'same')`)
+      await settle(device)
+      t.same(device.all('select name from authors'), [{ name: winner }])
+      t.match(server.payload('authors', id(1)), { name: winner })
+    })
+  }
+
+  t.test(`${order}: deleted on both sides is no conflict`, async t => {
+    const { device } = await collide(t, 'serverWins', 'delete from authors', null)
+    await settle(device)
+    t.same(device.client.conflicts(), [])
+    t.match(device.client.status(), { pending: 0 })
+  })
+
+  t.test(`${order}: a row made again over a deletion keeps the new row (J3)`, async t => {
+    const { device, server } = await collide(t, 'serverWins', 'delete from authors', null)
+    await device.client.syncOnce()
+    device.db.exec(`insert into authors values ('${id(1)}', 'again', null)`)
+    await settle(device)
+    t.match(server.payload('authors', id(1)), { name: 'again' })
+    t.equal(server.version('authors', id(1)), 3)
+  })
+}
+
+t.test('a reply that carries the row as the server completed it is merged with newer edits', async t => {
+  const server = new FakeServer()
+  const device = createDevice(t, { server })
+  device.db.exec(`insert into authors values ('${id(1)}', 'mine', null), ('${id(2)}', 'other', null)`)
+  server.verdict = ({ pk, id: changeId }) => {
+    server.write('authors', pk, { id: pk, name: 'trimmed', email: 'server@x' })
+    device.db.exec(`update authors set name = 'newer' where id = '${id(2)}'`)
+    return changeId > 2 ? null : { status: 'applied', new_server_version: 1, server_row: { schema_name: 'business', table_name: 'authors', id: pk, server_version: 1, deleted: false, payload: { id: pk, name: 'trimmed', email: 'server@x' } } }
+  }
+  await device.client.uploadOnce()
+  t.same(device.all('select name, email from authors order by id'), [{ name: 'trimmed', email: 'server@x' }, { name: 'trimmed', email: 'server@x' }])
+  t.match(device.client.conflicts(), [{ key: id(2), columns: ['name'], before: { name: 'other' }, mine: { name: 'newer' } }])
+})
