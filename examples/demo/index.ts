@@ -3,9 +3,10 @@ import os from 'node:os'
 import path from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import postgres from 'postgres'
-import { startPostgres, type RunningPostgres } from '../../scripts/embedded-postgres.mjs'
+import { startPostgres } from '../../scripts/embedded-postgres.mjs'
 import { onStop } from '../../scripts/on-stop.mjs'
 import { buildServer } from '../server/build-server.js'
+import { demoDatabase, type DemoDatabase } from './demo-database.js'
 import { signIn, type Device } from './device.js'
 import { plain } from './narrator.js'
 import { tellStory } from './story.js'
@@ -13,7 +14,7 @@ import { tellStory } from './story.js'
 /** Keeps the server up after the story. */
 const keep = process.argv.includes('--keep')
 
-let database: RunningPostgres | undefined
+let database: DemoDatabase | undefined
 let app: FastifyInstance | undefined
 const devices: Device[] = []
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oversync-demo-'))
@@ -36,13 +37,13 @@ try {
 if (!keep || process.exitCode !== 0) await (stopping ??= stop())
 
 async function run (): Promise<boolean> {
-  database = await startPostgres()
+  database = await demoDatabase(await startPostgres())
   app = await buildServer({ database: database.url, jwtSecret: 'demo-secret-for-this-run-only' })
   const serverUrl = await app.listen({ host: '127.0.0.1', port: 0 })
   const sql = postgres(database.url, { max: 1, onnotice: () => {} })
   try {
     plain('fastify-oversync: one PostgreSQL, one Fastify server, SQLite files on four devices.')
-    plain(`PostgreSQL ${database.embedded ? 'was started for this run' : 'is the one that DATABASE_URL names'}; the server listens on ${serverUrl}.`)
+    plain(`PostgreSQL ${database.embedded ? 'was started for this run' : 'is that of DATABASE_URL, in a database of this run\'s own'}; the server listens on ${serverUrl}.`)
     const isEqual = await tellStory({ folder, serverUrl, sql, devices })
     if (keep && isEqual) await explain(serverUrl)
     return isEqual
@@ -62,7 +63,8 @@ The server stays up until Ctrl-C. Swagger UI: ${serverUrl}/docs
   curl -s -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' ${serverUrl}/sync/upload \\
     -d '{"changes":[{"source_change_id":1,"schema":"business","table":"users","op":"INSERT","pk":"${crypto.randomUUID()}","server_version":0,"payload":{"name":"Curl","email":"curl@example.com"}}]}'
 
-The devices' SQLite files are in ${folder}${database?.embedded === true ? `, PostgreSQL is ${database.url}` : ''}.`)
+The devices' SQLite files are in ${folder}
+PostgreSQL: psql '${database?.url ?? ''}'`)
 }
 
 async function stop (): Promise<void> {
