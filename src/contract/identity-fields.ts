@@ -1,5 +1,4 @@
 import { Type } from '@sinclair/typebox'
-import { safeInteger } from './typebox.js'
 
 /** Fields by which a device notices a restored server, a cloned file or a mixed-up token before it does any harm. */
 export const identityFields = {
@@ -11,9 +10,12 @@ export const identityFields = {
     description: 'The device as the server knows it from the sign-in.',
     examples: ['3d4f0c52-53a5-4b2e-8b6e-0d9a6f4f8c11']
   }),
-  next_source_change_id: safeInteger({
+  // One beyond the largest id, which doubles still hold exactly.
+  next_source_change_id: Type.Integer({
     description: 'One more than the highest source_change_id that this source ever used. A device whose own counter is below it is a copy of another.',
+    format: 'int64',
     minimum: 1,
+    maximum: Number.MAX_SAFE_INTEGER + 1,
     examples: [2]
   })
 }

@@ -1,4 +1,4 @@
-import { Migrator, sql, type Kysely, type Migration } from 'kysely'
+import { sql, type Kysely, type Migration, type Migrator } from 'kysely'
 import { ConfigurationError } from '../errors.js'
 import type { Database } from './database.js'
 import { initial } from './migrations/0001-initial.js'
@@ -11,7 +11,8 @@ export async function migrate (db: Kysely<Database>, schema: string): Promise<vo
   const migrations: Record<string, Migration> = {
     '0001-initial': initial(schema)
   }
-  const migrator = new Migrator({
+  const KyselyMigrator = await loadMigrator()
+  const migrator = new KyselyMigrator({
     db,
     provider: { getMigrations: async () => migrations },
     migrationTableSchema: schema,
@@ -21,6 +22,16 @@ export async function migrate (db: Kysely<Database>, schema: string): Promise<vo
   const { error } = await migrator.migrateToLatest()
   if (error !== undefined) throw error
   await requireDurableTables(db, schema)
+}
+
+/** Kysely 0.29 keeps its migrator in a module of its own; 0.28 has it among its main exports. */
+async function loadMigrator (): Promise<typeof Migrator> {
+  const place: string = 'kysely/migration'
+  const found = await import(place).catch(async (error: { code?: string }) => {
+    if (error.code !== 'ERR_PACKAGE_PATH_NOT_EXPORTED') throw error
+    return await import('kysely')
+  }) as { Migrator: typeof Migrator }
+  return found.Migrator
 }
 
 /** An unlogged log would be empty after a crash of the database, with devices told that all was well. */
