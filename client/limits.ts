@@ -42,6 +42,9 @@ export const MAX_FK_RETRIES = 5
 /** Ancestors that are pulled into a batch with a row (tables that refer to each other or to themselves). Deeper ones wait for `fk_missing`. */
 export const MAX_PULLED_ANCESTORS = 64
 
+/** Rows in each other's way that are merged as one: each that does not fit costs a further attempt. */
+export const MAX_MERGED_TOGETHER = 100
+
 /** Automatic decisions that are remembered; the oldest go first. */
 export const MAX_CONFLICTS_KEPT = 10_000
 

@@ -54,6 +54,12 @@ export const LOCK_TIMEOUT_MS = 900
 /** Longest statement of an upload or a download. */
 export const STATEMENT_TIMEOUT_MS = 30_000
 
+/**
+ * Longest wait for the database's answer, or for a connection to ask it: a little above the longest statement. A network
+ * that swallows everything, and a driver that forgets a statement when its connection breaks, would keep the caller for ever.
+ */
+export const ANSWER_TIMEOUT_MS = 35_000
+
 /** Longest pause between two statements of one transaction: a stalled process must not keep a stream locked. */
 export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
 
@@ -62,3 +68,6 @@ export const RETRY_AFTER_SECONDS = 1
 
 /** Seconds to wait for a connection to the database: a caller should hear 503 before its own patience ends. */
 export const CONNECT_TIMEOUT_S = 5
+
+/** Pause before a connection is made again that broke. postgres.js would wait up to 20 s, and requests would pile up behind it. */
+export const RECONNECT_PAUSE_S = 0.1

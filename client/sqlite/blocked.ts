@@ -1,8 +1,10 @@
 import type { ApplyContext } from './apply-context.js'
 import type { ServerState } from '../http/read-reply.js'
+import { MAX_MERGED_TOGETHER } from '../limits.js'
 import { stepAside } from './local-row.js'
 import { imageOfEdit } from './pending.js'
 import { mergeServerState } from './server-row.js'
+import type { TableInfo } from './table-info.js'
 
 interface BlockedRow { tbl: string, key: string, server_version: number, deleted: number, payload: string | null }
 
@@ -16,29 +18,35 @@ export function settleBlocked (context: ApplyContext): void {
     `select s.tbl, s.key, s.server_version, s.deleted, s.payload from _sync_shadow as s
      where s.reason = 'unique' and (exists (select 1 from _sync_pending p where p.tbl = s.tbl and p.key = s.key)
        or exists (select 1 from _sync_held h where h.tbl = s.tbl and h.key = s.key))`).filter(row => context.tables.has(row.tbl))
-  if (blocked.length > 1) mergeTogether(context, blocked)
+  // Without the one that fails, the others may fit: at most as many attempts as rows.
+  for (let group = blocked.slice(0, MAX_MERGED_TOGETHER); group.length > 1;) {
+    const misfit = mergeTogether(context, group)
+    if (misfit === null) break
+    group = group.filter(row => row !== misfit)
+  }
   holdBlocked(context)
 }
 
-/** All of the rows, or none: a row with local work must not lose its place to another. */
-function mergeTogether (context: ApplyContext, blocked: BlockedRow[]): void {
+/** All of the rows, or none: a row with local work must not lose its place to another. Returns the first that does not fit. */
+function mergeTogether (context: ApplyContext, blocked: BlockedRow[]): BlockedRow | null {
   const { driver } = context
   const before = { ...context.counts }
   driver.exec('savepoint _sync_blocked')
   for (const { tbl, key } of blocked) stepAside(context, tableOf(context, tbl), key)
-  const areMerged = blocked.every(({ tbl, key, server_version: version, deleted, payload }) => {
+  const misfit = blocked.find(({ tbl, key, server_version: version, deleted, payload }) => {
     const state: ServerState = { version, deleted: deleted === 1, payload }
-    return mergeServerState(context, tableOf(context, tbl), key, imageOfEdit(driver, tbl, key) ?? null, state)
-  })
-  if (!areMerged) {
+    return !mergeServerState(context, tableOf(context, tbl), key, imageOfEdit(driver, tbl, key) ?? null, state)
+  }) ?? null
+  if (misfit !== null) {
     driver.exec('rollback to _sync_blocked')
     Object.assign(context.counts, before)
   }
   driver.exec('release _sync_blocked')
+  return misfit
 }
 
-function tableOf (context: ApplyContext, name: string): NonNullable<ReturnType<ApplyContext['tables']['get']>> {
-  return context.tables.get(name) as NonNullable<ReturnType<ApplyContext['tables']['get']>>
+function tableOf (context: ApplyContext, name: string): TableInfo {
+  return context.tables.get(name) as TableInfo
 }
 
 function holdBlocked (context: ApplyContext): void {

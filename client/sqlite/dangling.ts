@@ -2,7 +2,7 @@ import type { ApplyContext } from './apply-context.js'
 import { decodeRow, type Row } from './cell.js'
 import { recordConflict } from './conflict-log.js'
 import { deleteLocal, readLocal, writeLocal } from './local-row.js'
-import { parentKeyOf, unrepresentable, writePayload } from './payload.js'
+import { referredRow, unrepresentable, writePayload } from './payload.js'
 import { hasLocalWork, imageOfEdit, isFrozen, settle } from './pending.js'
 import { identifier } from './quote.js'
 import { hasKeySql, imageSql, keySql } from './row-sql.js'
@@ -51,16 +51,15 @@ function danglingRows (context: ApplyContext, table: TableInfo, { columns, paren
     : context.driver.all(`${select} from _sync_touched as x cross join ${child} on ${hasKeySql(table, 't', 'x.key')} where x.tbl = ? and ${orphan}`, [table.name])
 }
 
-function restoreParent (context: ApplyContext, { columns, parent, parentColumns }: ForeignKey, child: Row): boolean {
-  const table = context.tables.get(parent) as TableInfo
-  if (columns.length > 1 || parentColumns[0]?.toLowerCase() !== table.key.name.toLowerCase()) return false
-  const key = parentKeyOf(table, child.get(columns[0] as string) ?? 'NULL')
-  if (key === null || isFrozen(context.driver, parent, key)) return false
-  const image = imageOfEdit(context.driver, parent, key)
+function restoreParent (context: ApplyContext, foreignKey: ForeignKey, child: Row): boolean {
+  const parent = referredRow(context.tables, foreignKey, child)
+  if (parent === null || isFrozen(context.driver, parent.table.name, parent.key)) return false
+  const { table, key } = parent
+  const image = imageOfEdit(context.driver, table.name, key)
   if (image == null || readLocal(context, table, key) !== null) return false
   if (writeLocal(context, table, key, image) !== null) return false
-  settle(context.driver, parent, key)
-  recordConflict(context.driver, parent, key, { kind: 'parent-restored', columns: [], rule: 'children', before: image, mine: null, theirs: image, result: image })
+  settle(context.driver, table.name, key)
+  recordConflict(context.driver, table.name, key, { kind: 'parent-restored', columns: [], rule: 'children', before: image, mine: null, theirs: image, result: image })
   context.counts.conflicts++
   return true
 }

@@ -3,7 +3,7 @@ import { MAX_PULLED_ANCESTORS, MAX_UPLOAD_CHARACTERS, READ_CHUNK_ROWS } from '..
 import { decodeRow, encodeRow, equalRows, type Row } from './cell.js'
 import { readState, writeState, type ClientState } from './client-state.js'
 import type { Tables } from './open-file.js'
-import { parentKeyOf, unrepresentable, writePayload } from './payload.js'
+import { referredRow, unrepresentable, writePayload } from './payload.js'
 import { reviveEditedHeld } from './pending.js'
 import { identifier } from './quote.js'
 import { hasKeySql, imageSql, keySql } from './row-sql.js'
@@ -108,12 +108,11 @@ function pullAncestors (freezing: Freezing, table: TableInfo, key: string, local
   const name = `${table.name}:${key}`
   if (freezing.open.has(name) || freezing.open.size >= MAX_PULLED_ANCESTORS) return
   freezing.open.add(name)
-  for (const { columns, parent } of freezing.circular.get(table.name) ?? []) {
-    const parentTable = freezing.tables.get(parent) as TableInfo
-    const parentKey = columns.length === 1 ? parentKeyOf(parentTable, local.get(columns[0] as string) ?? 'NULL') : null
-    if (parentKey === null || freezing.open.has(`${parent}:${parentKey}`)) continue
-    const row = freezing.driver.all<PendingRow>(selectPending(parentTable, 'p.tbl = ? and p.key = ?'), [parent, parentKey])[0]
-    if (row !== undefined && !isFull(freezing)) freezeUpsert(freezing, parentTable, row)
+  for (const foreignKey of freezing.circular.get(table.name) ?? []) {
+    const parent = referredRow(freezing.tables, foreignKey, local)
+    if (parent === null || freezing.open.has(`${parent.table.name}:${parent.key}`)) continue
+    const row = freezing.driver.all<PendingRow>(selectPending(parent.table, 'p.tbl = ? and p.key = ?'), [parent.table.name, parent.key])[0]
+    if (row !== undefined && !isFull(freezing)) freezeUpsert(freezing, parent.table, row)
   }
   freezing.open.delete(name)
 }

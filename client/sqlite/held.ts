@@ -6,7 +6,7 @@ import { deleteLocal, writeLocal, type WriteProblem } from './local-row.js'
 import { writePayload } from './payload.js'
 import { reviveEditedHeld } from './pending.js'
 import { identifier } from './quote.js'
-import { keySql } from './row-sql.js'
+import { hasKeySql, keySql } from './row-sql.js'
 import { readRowState } from './row-state.js'
 import { putShadow, readShadow } from './shadow.js'
 import type { TableInfo } from './table-info.js'
@@ -113,17 +113,20 @@ export function discardHeld (context: ApplyContext, id: number): boolean {
   const table = found === undefined ? undefined : context.tables.get(found.tbl)
   if (found === undefined || table === undefined) return false
   const image = decodeRow(found.image)
-  driver.run('delete from _sync_held where id = cast(? as integer)', [String(id)])
-  if (found.is_odd === 1) {
-    // A key that cannot travel was never on the server.
-    driver.run(`delete from ${identifier(table.localName)} as t where ${keySql(table, 't')} = cast(? as blob)`, [found.key])
+  if (image === null) {
+    // Inside SQLite: a key that cannot travel may not survive the way through JavaScript either.
+    const key = '(select key from _sync_held where id = cast(? as integer))'
+    const isThisRow = found.is_odd === 1 ? `${keySql(table, 't')} = ${key}` : hasKeySql(table, 't', key)
+    driver.run(`delete from ${identifier(table.localName)} as t where ${isThisRow}`, [String(id)])
     context.removedFrom.add(table.name)
-    return true
   }
+  driver.run('delete from _sync_held where id = cast(? as integer)', [String(id)])
   const problem = image === null ? null : writeLocal(context, table, found.key, image)
-  if (image === null || problem !== null) deleteLocal(context, table, found.key)
-  // A unique value of the server's row is taken by another local row: it waits in shadow until that one is settled.
-  if (image !== null && problem !== null) shadowImage(context, table, found.key, image, problem)
+  if (image !== null && problem !== null) {
+    // A unique value of the server's row is taken by another local row: it waits in shadow until that one is settled.
+    deleteLocal(context, table, found.key)
+    shadowImage(context, table, found.key, image, problem)
+  }
   return true
 }
 

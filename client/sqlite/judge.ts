@@ -3,8 +3,8 @@ import { afterTakingOver } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
 import { hold } from './held.js'
-import { readOutbox, type OutboxEntry } from './outbox.js'
-import { parentKeyOf } from './payload.js'
+import { readOutbox, takeNewSourceId, type OutboxEntry } from './outbox.js'
+import { referredRow } from './payload.js'
 import { setPending } from './pending.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { adoptAbsence, mergeServerState } from './server-row.js'
@@ -13,7 +13,7 @@ export interface Judged {
   applied: number
   conflicts: number
   held: number
-  /** Ids that the server knows with other content: this file is a copy, and needs a source id of its own. */
+  /** Ids that the server knows with other content: this file is a copy, and has taken a source id of its own. */
   reusedIds: boolean
 }
 
@@ -30,6 +30,7 @@ export function judge (host: ApplyHost, ids: readonly number[], reply: UploadRep
     const judged: Judged = { applied: 0, conflicts: 0, held: 0, reusedIds: false }
     for (const [i, entry] of outbox.entries()) judgeOne(context, entry, reply.verdicts[i] as Verdict, judged)
     afterTakingOver(context)
+    if (judged.reusedIds) takeNewSourceId(context.driver)
     return judged
   })
 }
@@ -138,10 +139,9 @@ function missingParents (context: ApplyContext, entry: OutboxEntry, details: Rec
     if (parts !== null) missing.push([parts[1] as string, parts[2] as string])
   }
   if (missing.length > 0) return missing
-  for (const { columns, parent } of context.tables.get(entry.table)?.foreignKeys ?? []) {
-    const table = context.tables.get(parent)
-    const key = table === undefined || columns.length > 1 ? null : parentKeyOf(table, entry.sent?.get(columns[0] as string) ?? 'NULL')
-    if (key !== null) missing.push([parent, key])
+  for (const foreignKey of context.tables.get(entry.table)?.foreignKeys ?? []) {
+    const parent = entry.sent === null ? null : referredRow(context.tables, foreignKey, entry.sent)
+    if (parent !== null) missing.push([parent.table.name, parent.key])
   }
   return missing
 }

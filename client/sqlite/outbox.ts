@@ -1,5 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
 import { decodeRow, type Row } from './cell.js'
+import { dropStage, writeState } from './client-state.js'
+import { randomUuid } from './uuid.js'
 
 /** A frozen change. */
 export interface OutboxEntry {
@@ -45,4 +47,14 @@ export function unfreeze (driver: Driver): void {
     `insert into _sync_pending (tbl, key, image, attempts) select tbl, key, image, attempts from _sync_outbox where true order by source_change_id
      on conflict (tbl, key) do update set image = excluded.image`)
   driver.run('delete from _sync_outbox')
+}
+
+/**
+ * The file is a copy of another, or was restored: it goes on under a source id of its own. What was frozen is pending
+ * again, and everything is downloaded again, with the changes of all ids; rows that are known are passed over by version.
+ */
+export function takeNewSourceId (driver: Driver): void {
+  unfreeze(driver)
+  dropStage(driver)
+  writeState(driver, { source_id: randomUuid(), next_change_id: 1, cursor: 0, include_self: 1 })
 }

@@ -1,6 +1,8 @@
-import { blobCell, NULL_CELL, textCell, textOf, type Cell, type Row } from './cell.js'
+import { blobCell, cellKind, hexOf, NULL_CELL, textCell, textOf, type Cell, type Row } from './cell.js'
 import { membersOf, objectText } from '../http/json-text.js'
-import type { TableInfo } from './table-info.js'
+import type { Tables } from './open-file.js'
+import type { ForeignKey, TableInfo } from './table-info.js'
+import { dashed } from './uuid.js'
 import { decodeValue, encodeCell, isJsonValue, Unrepresentable } from './wire-values.js'
 
 /** The cell of a row's key, from the key's text. */
@@ -61,17 +63,19 @@ export function writePayload (table: TableInfo, key: string, row: Row, known: { 
   return objectText(members)
 }
 
-/** Key of the row that a foreign key of one column points at, as text; null where it points nowhere or is no such key. */
-export function parentKeyOf (parent: TableInfo, cell: Cell): string | null {
-  if (cell === NULL_CELL) return null
-  switch (parent.key.type) {
-    case 'text': return cell.startsWith("'") ? textOf(cell) : null
-    case 'integer': return /^-?\d+$/.test(cell) ? cell : null
-    case 'blob': {
-      if (!/^X'[0-9A-F]{32}'$/.test(cell)) return null
-      const hex = cell.slice(2, -1).toLowerCase()
-      return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
-    }
+/** The row that a foreign key of `row` points at, where that is a row by its key; null where it points nowhere. */
+export function referredRow (tables: Tables, { columns, parent, parentColumns }: ForeignKey, row: Row): { table: TableInfo, key: string } | null {
+  const table = tables.get(parent)
+  if (table === undefined || columns.length > 1 || parentColumns[0]?.toLowerCase() !== table.key.name.toLowerCase()) return null
+  const key = keyOfCell(table, row.get(columns[0] as string) ?? NULL_CELL)
+  return key === null ? null : { table, key }
+}
+
+function keyOfCell (table: TableInfo, cell: Cell): string | null {
+  switch (table.key.type) {
+    case 'text': return cellKind(cell) === 'text' ? textOf(cell) : null
+    case 'integer': return cellKind(cell) === 'integer' ? cell : null
+    case 'blob': return /^X'[0-9A-F]{32}'$/.test(cell) ? dashed(hexOf(cell).toLowerCase()) : null
   }
 }
 

@@ -30,9 +30,10 @@ export function settle (driver: Driver, table: string, key: string): void {
  * the held entry kept, is the right one.
  */
 export function reviveEditedHeld (driver: Driver): void {
+  if (driver.all('select 1 from _sync_held limit 1').length === 0) return // pending may be long
   driver.run(
     `update _sync_pending set attempts = 0, image = (select h.image from _sync_held h where h.tbl = _sync_pending.tbl and h.key = _sync_pending.key)
-     where exists (select 1 from _sync_held h where h.tbl = _sync_pending.tbl and h.key = _sync_pending.key)`)
+     where (tbl, key) in (select tbl, key from _sync_held)`)
   driver.run('delete from _sync_held where exists (select 1 from _sync_pending p where p.tbl = _sync_held.tbl and p.key = _sync_held.key)')
 }
 

@@ -33,11 +33,13 @@ export function encodeCell (column: ColumnInfo, cell: Cell, asJson: boolean): st
 
 function encodeText (column: ColumnInfo, text: string, asJson: boolean): string {
   if (column.isBlob) throw new Unrepresentable(column, 'a text although it is declared BLOB: it would arrive as a blob')
-  if (column.isJson || asJson) {
-    if (isJsonText(text)) return text
-    if (column.isJson) throw new Unrepresentable(column, 'a text that is not JSON although it is declared as JSON')
+  if (column.isJson) {
+    if (!isJsonText(text)) throw new Unrepresentable(column, 'a text that is not JSON although it is declared as JSON')
+    if (text.trim() === 'null') throw new Unrepresentable(column, 'the JSON value null, which would arrive as NULL')
+    return text
   }
-  return JSON.stringify(text)
+  // Any other JSON value would not come back as this text: "a" without its quotes, null as NULL.
+  return asJson && /^\s*[{[]/.test(text) && isJsonText(text) ? text : JSON.stringify(text)
 }
 
 function isJsonText (text: string): boolean {
@@ -83,8 +85,10 @@ function decodeText (column: ColumnInfo, text: string): Cell {
 
 function decodeNumber (column: ColumnInfo, literal: string): Cell {
   if (column.affinity === 'text') return textCell(literal)
-  const isInteger = /^-?\d+$/.test(literal)
-  if (isInteger && column.affinity !== 'real' && inInt64(literal)) return literal === '-0' ? '0' : literal
+  if (/^-?\d+$/.test(literal) && column.affinity !== 'real') {
+    if (!inInt64(literal)) throw new Unrepresentable(column, `the integer ${literal} in the server's row, which has more than 64 bits. Declare it TEXT`)
+    return literal === '-0' ? '0' : literal
+  }
   if (!fitsDouble(literal)) throw new Unrepresentable(column, `the number ${literal} in the server's row, which a double would round. Declare it TEXT`)
   const value = Number(literal)
   const becomesInteger = (column.affinity === 'integer' || column.affinity === 'numeric') && Number.isInteger(value) && Math.abs(value) < 2 ** 63

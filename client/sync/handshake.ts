@@ -2,9 +2,8 @@ import { SyncClientError } from '../errors.js'
 import { readUploadReply, type Identity } from '../http/read-reply.js'
 import { MAX_ROTATIONS } from '../limits.js'
 import { dropStage, isFresh, readState, writeState, type ClientState } from '../sqlite/client-state.js'
-import { unfreeze } from '../sqlite/outbox.js'
+import { takeNewSourceId } from '../sqlite/outbox.js'
 import { transact } from '../sqlite/transaction.js'
-import { randomUuid } from '../sqlite/uuid.js'
 import { assertSameIdentity, stateOf, type Session } from './session.js'
 
 /**
@@ -39,18 +38,7 @@ function agree (session: Session, asked: ClientState, reply: Identity, rotations
       return true
     }
     if (rotations >= MAX_ROTATIONS) throw new SyncClientError('protocol_error', 'The server claims to know changes of a source id that was made up a moment ago.')
-    rotate(session)
+    takeNewSourceId(driver)
     return false
   })
-}
-
-/**
- * The file takes a new source id. What was frozen is pending again, and everything is downloaded again, with the changes
- * of all ids; rows that are known are passed over by their version. Call inside a transaction.
- */
-export function rotate (session: Session): void {
-  unfreeze(session.driver)
-  dropStage(session.driver)
-  writeState(session.driver, { source_id: randomUuid(), next_change_id: 1, cursor: 0, include_self: 1 })
-  session.hasShakenHands = false
 }

@@ -35,16 +35,15 @@ export async function syncOnce (session: Session, limit: number, signal: AbortSi
 
 async function drain (session: Session, signal: AbortSignal | undefined, total: UploadReport): Promise<boolean> {
   for (let uploads = 0; uploads < MAX_UPLOADS_PER_SYNC; uploads++) {
-    const before = sendable(session)
     const { batchSize } = session
     const one = await uploadOnce(session, signal)
     total.sent += one.sent
     total.applied += one.applied
     total.conflicts += one.conflicts
     total.held += one.held
-    const left = sendable(session)
-    if (left === 0) return true
-    if (one.sent === 0 && left === before && session.batchSize === batchSize) return false // nothing moves: not for us to insist
+    if (one.pending === 0 && one.sent > 0) return true
+    const hasMoved = one.sent > 0 || one.held > 0 || session.batchSize !== batchSize
+    if (!hasMoved) return sendable(session) === 0
   }
   return false
 }

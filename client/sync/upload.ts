@@ -6,7 +6,7 @@ import { hold } from '../sqlite/held.js'
 import { judge, type Judged } from '../sqlite/judge.js'
 import { readBatch, readOutbox, unfreeze } from '../sqlite/outbox.js'
 import { transact } from '../sqlite/transaction.js'
-import { rotate, shakeHands } from './handshake.js'
+import { shakeHands } from './handshake.js'
 import { assertSameIdentity, stateOf, type Session } from './session.js'
 
 export interface UploadReport {
@@ -39,9 +39,8 @@ export async function uploadOnce (session: Session, signal: AbortSignal | undefi
   }
   const judged = judge(session, batch.ids, reply)
   session.batchSize = Math.min(session.settings.uploadBatchSize, session.batchSize * 2)
-  if (judged?.reusedIds === true) transact(session.driver, () => rotate(session))
-  // Someone else uses this source id: find out before the next request.
-  else if (reply.nextChangeId > stateOf(session).nextChangeId) session.hasShakenHands = false
+  // A new source id has to introduce itself; and if someone else uses ours, that has to be found out before the next request.
+  if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).nextChangeId) session.hasShakenHands = false
   return report(session, judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
 }
 

@@ -47,12 +47,18 @@ export async function introspect (db: Kysely<Database>, registrations: TableRegi
     if (problem !== null) problems.push(`${name}: ${problem}`)
     else specs.set(name, toSpec(registration, found, ids.get(name) as number))
   }
-  if (problems.length > 0) throw new ConfigurationError(`These tables cannot sync:\n  ${problems.join('\n  ')}`)
-  for (const spec of specs.values()) connect(spec, catalog.get(spec.name), specs)
+  for (const spec of specs.values()) {
+    const problem = connect(spec, catalog.get(spec.name), specs)
+    if (problem !== null) problems.push(`${spec.name}: ${problem}`)
+  }
+  requireNone(problems)
   const tables = [...specs.values()]
   rankByDependency(tables)
   return tables
 }
+
+/** Types of an owner column in which two scopes never look the same. */
+const OWNER_KINDS = new Set(['text', 'varchar', 'uuid', 'int2', 'int4', 'int8'])
 
 /** Why a table cannot sync, or null. */
 function whyNot (registration: TableRegistration, found: CatalogTable | undefined): string | null {
@@ -68,6 +74,9 @@ function whyNot (registration: TableRegistration, found: CatalogTable | undefine
   if (keyColumn.kind !== 'uuid') return `its key ${keyColumn.name} has the type ${keyColumn.type}; only uuid is supported yet`
   if (registration.owner !== null && !found.columns.some(column => column.name === registration.owner)) return `there is no owner column ${registration.owner}`
   if (registration.owner === keyColumn.name) return 'the key cannot be the owner column'
+  const owner = found.columns.find(column => column.name === registration.owner)
+  if (owner !== undefined && (owner.generated || owner.identity_always)) return `its owner column ${owner.name} is GENERATED ALWAYS`
+  if (owner !== undefined && !OWNER_KINDS.has(owner.kind)) return `its owner column ${owner.name} has the type ${owner.type}; text, varchar, uuid and the integers are supported`
   for (const column of registration.columns.keys()) {
     if (!found.columns.some(({ name }) => name === column)) return `there is no column ${column} for the codec ${registration.columns.get(column) as string}`
   }
@@ -91,7 +100,8 @@ function toSpec (registration: TableRegistration, found: CatalogTable | undefine
     name: `${schema}.${table}`,
     materialize,
     shared,
-    owner: owner === null ? null : { column: owner, type: columns.find(column => column.name === owner)?.type as string },
+    // Without the modifier: a cast to varchar(9) would cut a longer name, and two scopes would own the row.
+    owner: owner === null ? null : { column: owner, type: columns.find(column => column.name === owner)?.kind as string },
     keyColumn,
     columns: new Map(columns
       .filter(column => !column.generated && column.name !== keyColumn && column.name !== owner)
@@ -107,16 +117,24 @@ function toColumn ({ name, type, kind }: CatalogColumn, registration: TableRegis
   return { name, type, kind, codec: registration.columns.get(name) ?? null }
 }
 
-/** Fills in the references between registered tables. */
-function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<string, TableSpec>): void {
-  if (!spec.materialize) return
-  for (const { columns, parent, parent_columns: parentColumns } of found?.foreign_keys ?? []) {
+/** Fills in the references between registered tables. Returns why one of them cannot be kept within a scope, or null. */
+function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<string, TableSpec>): string | null {
+  if (!spec.materialize) return null
+  for (const { constraint, columns, parent, parent_columns: parentColumns } of found?.foreign_keys ?? []) {
     const target = specs.get(parent)
     const [column] = columns
-    if (target === undefined || !target.materialize || columns.length !== 1 || column === undefined || parentColumns[0] !== target.keyColumn) continue
-    spec.references.push({ column, parent: target })
+    if (target === undefined || !target.materialize) continue
+    const byKey = columns.length === 1 && column !== undefined && parentColumns[0] === target.keyColumn
+    // Nobody could tell whose row it refers to.
+    if (!byKey && !target.shared) return `its foreign key ${constraint} refers to ${parent} by (${parentColumns.join(', ')}), not by its primary key, which is not supported yet unless that table is shared`
+    if (byKey) spec.references.push({ column, parent: target })
     if (!target.children.includes(spec)) target.children.push(spec)
   }
+  return null
+}
+
+function requireNone (problems: string[]): void {
+  if (problems.length > 0) throw new ConfigurationError(`These tables cannot sync:\n  ${problems.join('\n  ')}`)
 }
 
 /** The registered tables as the catalog has them; tables that do not exist are absent. */

@@ -34,7 +34,7 @@ export interface TableSpec {
   name: string
   materialize: boolean
   shared: boolean
-  /** Column that holds the scope's name, and its type. */
+  /** Column that holds the scope's name, and its type without a modifier. */
   owner: { column: string, type: string } | null
   /** The key column; null where the table is not materialized and its columns are unknown. */
   keyColumn: string | null

@@ -1,6 +1,7 @@
 import type { LedgerEntry } from '../storage/change-log.js'
 import { rowKey, type RowState } from '../storage/row-state.js'
-import { canonical } from './json-text.js'
+import { canonical, withoutLast } from './json-text.js'
+import type { StoredPayload } from './complete-payloads.js'
 import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 
 /** What the stream held before the batch, read under its lock. */
@@ -11,8 +12,6 @@ export interface Known {
   ledger: ReadonlyMap<number, LedgerEntry>
   /** A client of the original generation, which sends no epoch: a few verdicts have a form that it understands. */
   olderClient: boolean
-  /** One more than the highest number that this source ever used. */
-  nextSourceChangeId: number
 }
 
 /** A change that enters the stream. */
@@ -24,12 +23,14 @@ export interface Write {
   hadLiveRow: boolean
   /** An older client used the number of an earlier change again, which loses it. */
   takesNumber: boolean
+  /** What is stored: the payload as sent until `completePayloads` has added what an update left out. */
+  stored: StoredPayload
 }
 
 export type Decision =
   | { verdict: 'write', write: Write }
   /** Nothing to write: a replay, or a deletion of what is not there. `version` null: the row never was. */
-  | { verdict: 'nothing', change: PreparedChange, version: number | null, replay: boolean }
+  | { verdict: 'nothing', change: PreparedChange, version: number | null, replay: boolean, completed: boolean }
   | { verdict: 'conflict', change: PreparedChange }
   | { verdict: 'invalid', change: PreparedChange | UnreadableChange, refusal: Refusal }
 
@@ -86,8 +87,8 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     if ('unreadable' in change) return { verdict: 'invalid', change, refusal: change.unreadable }
     const earlier = ledger.get(change.sourceChangeId)
     if (earlier !== undefined) {
-      if (isSameContent(change, earlier)) return { verdict: 'nothing', change, version: earlier.version, replay: true }
-      if (!known.olderClient) return { verdict: 'invalid', change, refusal: reused(known.nextSourceChangeId) }
+      if (isSameContent(change, earlier)) return { verdict: 'nothing', change, version: earlier.version, replay: true, completed: change.completed || earlier.carried > 0 }
+      if (!known.olderClient) return { verdict: 'invalid', change, refusal: REUSED }
     }
     const refusal = change.refusal ?? (spoiled.has(change.row) ? null : refused.get(change.index))
     if (refusal !== null && refusal !== undefined) return { verdict: 'invalid', change, refusal }
@@ -98,12 +99,12 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
   function judgeVersion (change: PreparedChange, takesNumber: boolean): Decision {
     const row = rows.get(change.row)
     if (change.op === 'DELETE') {
-      if (row === undefined) return { verdict: 'nothing', change, version: null, replay: false }
-      if (row.deleted) return { verdict: 'nothing', change, version: row.version, replay: false }
+      if (row === undefined) return { verdict: 'nothing', change, version: null, replay: false, completed: false }
+      if (row.deleted) return { verdict: 'nothing', change, version: row.version, replay: false, completed: false }
     }
     const version = row?.version ?? 0
     if (change.base !== version) return conflict(change)
-    return { verdict: 'write', write: { change, version: version + 1, hadLiveRow: row !== undefined && !row.deleted, takesNumber } }
+    return { verdict: 'write', write: { change, version: version + 1, hadLiveRow: row !== undefined && !row.deleted, takesNumber, stored: { text: change.payload, shape: change.shape, carried: 0 } } }
   }
 
   function conflict (change: PreparedChange): Decision {
@@ -119,24 +120,20 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     const deleted = change.op === 'DELETE'
     writes.push(write)
     rows.set(change.row, { version, deleted, write, serverId: 0 })
-    ledger.set(change.sourceChangeId, { tableId: change.table.id, pk: change.pk, deletes: deleted, version, serverId: 0, payload: change.payload })
+    ledger.set(change.sourceChangeId, { tableId: change.table.id, pk: change.pk, deletes: deleted, version, serverId: 0, payload: change.payload, carried: 0 })
   }
 }
 
 /** Same table, key and kind, and a payload that means the same. Base and INSERT against UPDATE do not count. */
 function isSameContent (change: PreparedChange, entry: LedgerEntry): boolean {
   if (change.row !== rowKey(entry.tableId, entry.pk) || (change.op === 'DELETE') !== entry.deletes) return false
-  if (change.payload === entry.payload) return true
-  return change.payload !== null && entry.payload !== null && canonical(change.payload) === canonical(entry.payload)
+  if (change.payload === null || entry.payload === null) return change.payload === entry.payload
+  const sent = entry.carried === 0 ? entry.payload : withoutLast(entry.payload, entry.carried)
+  return change.payload === sent || canonical(change.payload) === canonical(sent)
 }
 
-function reused (nextSourceChangeId: number): Refusal {
-  return {
-    reason: 'source_change_id_reused',
-    message: 'This source has already used this source_change_id for another change.',
-    details: { next_source_change_id: nextSourceChangeId }
-  }
-}
+/** The next free number is only known when the whole batch is judged; the reply adds it. */
+const REUSED: Refusal = { reason: 'source_change_id_reused', message: 'This source has already used this source_change_id for another change.' }
 
 /**
  * Writes whose foreign keys point at rows that are not live in the scope once the batch is through. Parents and children

@@ -82,6 +82,18 @@ export function depthOf (text: string): number {
   return deepest
 }
 
+/** The text of an object without its last `count` members. */
+export function withoutLast (text: string, count: number): string {
+  const ends: number[] = []
+  eachMember(text, skipSpace(text, 0), (_key, start) => {
+    const end = endOfValue(text, start)
+    ends.push(end)
+    return end
+  })
+  const kept = ends.length - count
+  return kept > 0 ? `${text.slice(0, ends[kept - 1])}}` : '{}'
+}
+
 /** One spelling for all JSON texts that mean the same: no white space, keys sorted, strings decoded; numbers stay as written. */
 export function canonical (text: string): string {
   return canonicalAt(text, skipSpace(text, 0))

@@ -2,8 +2,9 @@ import type { InvalidReason } from '../contract/change-status.js'
 import type { UploadChange } from '../contract/upload-change.js'
 import { MAX_JSON_DEPTH, MAX_KEY_BYTES, MAX_PAYLOAD_KEYS } from '../limits.js'
 import { normalizeUuid, normalizeUuidValue } from '../materializer/key-codec.js'
-import type { TableRegistry, TableSpec } from '../materializer/table-spec.js'
+import type { ColumnSpec, TableRegistry, TableSpec } from '../materializer/table-spec.js'
 import { rowKey } from '../storage/row-state.js'
+import { shapeOf } from './complete-payloads.js'
 import { depthOf } from './json-text.js'
 import type { PayloadText } from './upload-body.js'
 
@@ -36,6 +37,8 @@ export interface PreparedChange {
   base: number
   /** The text to store; null for a deletion. */
   payload: string | null
+  /** Hash of the payload's keys; 0 for a deletion. */
+  shape: number
   /** Columns of the business table that the payload has. */
   columns: string[]
   parents: ParentRow[]
@@ -66,24 +69,25 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
   const unreadable = (reason: InvalidReason, message: string, row: string | null = null): UnreadableChange =>
     ({ index, sourceChangeId: change.source_change_id, row, unreadable: { reason, message } })
 
-  if (!(change.source_change_id >= 1 && change.source_change_id <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'source_change_id must be from 1 to 2^53-1.')
   const schema = (change.schema ?? 'public').trim().toLowerCase()
   const tableName = change.table.trim().toLowerCase()
   if (!NAME.test(schema)) return unreadable('bad_payload', 'schema must match ^[a-z0-9_]+$.')
   if (!NAME.test(tableName)) return unreadable('bad_payload', 'table must match ^[a-z0-9_]+$.')
   const table = context.registry.find(schema, tableName)
   if (table === undefined) return unreadable('unregistered_table', `The table ${schema}.${tableName} does not sync.`)
-  const op = change.op.trim().toUpperCase()
-  if (op !== 'INSERT' && op !== 'UPDATE' && op !== 'DELETE') return unreadable('bad_payload', 'op must be INSERT, UPDATE or DELETE.')
-  const pk = Buffer.byteLength(change.pk) <= MAX_KEY_BYTES ? normalizeUuid(change.pk.trim()) : null
+  const pk = Buffer.byteLength(change.pk) <= MAX_KEY_BYTES ? normalizeUuid(change.pk) : null
   if (pk === null) return unreadable('bad_payload', 'pk must be a uuid.')
+  // From here on the row is known: later changes of it in the batch counted on this one.
   const row = rowKey(table.id, pk)
+  if (!(change.source_change_id >= 1 && change.source_change_id <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'source_change_id must be from 1 to 2^53-1.', row)
   if (!(change.server_version >= 0 && change.server_version <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'server_version must be from 0 to 2^53-1.', row)
+  const op = change.op.trim().toUpperCase()
+  if (op !== 'INSERT' && op !== 'UPDATE' && op !== 'DELETE') return unreadable('bad_payload', 'op must be INSERT, UPDATE or DELETE.', row)
   if (op === 'DELETE' && payload !== null) return unreadable('bad_payload', 'A DELETE has no payload.', row)
   if (op !== 'DELETE' && payload === null) return unreadable('bad_payload', `${op} needs a payload.`, row)
 
   const prepared: PreparedChange = {
-    index, sourceChangeId: change.source_change_id, table, op, pk, row, base: change.server_version, payload: null, columns: [], parents: [], completed: false, refusal: null
+    index, sourceChangeId: change.source_change_id, table, op, pk, row, base: change.server_version, payload: null, shape: 0, columns: [], parents: [], completed: false, refusal: null
   }
   if (payload === null) return prepared
   const values = change.payload as Record<string, unknown>
@@ -125,7 +129,10 @@ function fillIn (prepared: PreparedChange, { text, members }: PayloadText, value
     copied = end
   }
   for (const { key, start, end } of members) {
-    if (table.columns.has(key)) {
+    const column = table.columns.get(key)
+    if (column !== undefined) {
+      const misfit = whyMisread(column, values[key])
+      if (misfit !== null) return misfit
       prepared.columns.push(key)
     } else if (key === table.keyColumn) {
       const value = values[key]
@@ -136,16 +143,39 @@ function fillIn (prepared: PreparedChange, { text, members }: PayloadText, value
       if (value === null) {
         replace(start, end, scope)
         prepared.completed = true
-      } else if (typeof value === 'string' ? value !== scope : text.slice(start, end) !== scope) {
+      } else if ((typeof value === 'string' ? ownerText(value, table.owner.type) : text.slice(start, end)) !== scope) {
         prepared.refusal = { reason: 'not_owner', message: `The payload's ${key} names another owner.` }
       }
     }
   }
   prepared.payload = stored + text.slice(copied)
+  prepared.shape = shapeOf(members.map(({ key }) => key))
+  if (table.owner !== null && ownerText(scope, table.owner.type) !== scope) {
+    prepared.refusal = { reason: 'not_owner', message: `${table.name} holds its owner as ${table.owner.type}, which the scope's name is not in its one spelling.` }
+  }
+  // Whatever order the device has them in: rows of the same columns share a statement.
+  prepared.columns.sort()
   for (const { column, parent } of table.references) {
-    const value = values[column]
+    const value = Object.hasOwn(values, column) ? values[column] : null
     const key = typeof value === 'string' && !parent.shared ? normalizeUuidValue(value) : null
     if (key !== null) prepared.parents.push({ row: rowKey(parent.id, key), tableId: parent.id, pk: key, name: `${parent.name}:${key}` })
   }
   return null
+}
+
+/**
+ * Why PostgreSQL would read something else from a value than what it says, or null. It takes many spellings of a uuid,
+ * 32 digits of a number among them; one that is not known here would refer to a row without anybody asking whose it is.
+ */
+function whyMisread ({ name, kind, codec }: ColumnSpec, value: unknown): string | null {
+  if (value === null || codec !== null) return null
+  if (kind === 'uuid') return typeof value === 'string' && normalizeUuidValue(value) !== null ? null : `The value of ${name} is no uuid.`
+  if (kind === 'bytea') return typeof value === 'string' ? null : `The value of ${name} is no base64.`
+  return null
+}
+
+/** A scope's name as a column of the type shows it, so that no two names are one owner; null where it cannot hold it. */
+function ownerText (text: string, type: string): string | null {
+  if (type === 'uuid') return normalizeUuidValue(text)
+  return !type.startsWith('int') || /^(?:0|-?[1-9]\d{0,18})$/.test(text) ? text : null
 }

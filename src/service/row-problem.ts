@@ -1,16 +1,29 @@
+import { normalizeUuidValue } from '../materializer/key-codec.js'
 import type { RowWrite } from '../materializer/materializer.js'
 import { asDatabaseError, type DatabaseError } from '../storage/database-error.js'
 import type { Refusal } from './prepare.js'
 
-/** The database refuses a row's content: a value its type, a constraint, a trigger or a policy. Anything else is about the server. */
+/**
+ * SQLSTATEs by which the database refuses a row: a value its type (22), a constraint (23, 44), a privilege or a policy
+ * (42501), a limit of its own such as the length of an index entry (54), code of the app in triggers and functions
+ * (21, 2F, 38, 39, and P0 and all others that such code may choose: the standard leaves I to Z to it).
+ */
+const ROW_PROBLEM = /^(?:2[123F]|3[89]|44|54|[6-9I-WYZ]|X[^X])|^42501$/
+
+/** The database refuses a row's content. Anything else is about the server. */
 export function isRowProblem ({ sqlstate }: DatabaseError): boolean {
-  return sqlstate.startsWith('22') || sqlstate.startsWith('23') || sqlstate === 'P0001' || sqlstate === '44000' || sqlstate === '42501'
+  return ROW_PROBLEM.test(sqlstate)
 }
 
 /** A unique or exclusion constraint: another order of the same statements may satisfy it. */
 export function mayBeOrder (error: unknown): boolean {
   const sqlstate = asDatabaseError(error)?.sqlstate
   return sqlstate === '23505' || sqlstate === '23P01'
+}
+
+/** What one row was refused for may be due to its place among the others: a unique value not yet free, a child not yet gone. */
+export function mayBePlace (error: unknown, { verb }: RowWrite): boolean {
+  return mayBeOrder(error) || (verb === 'delete' && asDatabaseError(error)?.sqlstate === '23503')
 }
 
 /** A value that its type refuses: PostgreSQL does not say which column it was read for. */
@@ -31,7 +44,7 @@ export function refusalFor (error: unknown, { table, verb, payload }: RowWrite, 
     const foreignKey = table.foreignKeys.find(key => key.constraint === constraint)
     if (foreignKey !== undefined) {
       const values = payload === null ? {} : JSON.parse(payload) as Record<string, unknown>
-      const missing = `${foreignKey.parent}:${foreignKey.columns.map(name => String(values[name])).join(',')}`
+      const missing = `${foreignKey.parent}:${foreignKey.columns.map(name => keyText(values[name])).join(',')}`
       return { reason: 'fk_missing', message: `The row refers to ${missing}, which is not there.`, details: { missing: [missing] } }
     }
   }
@@ -45,4 +58,9 @@ export function refusalFor (error: unknown, { table, verb, payload }: RowWrite, 
       : constraint === null ? `The database refuses the row (${sqlstate}).` : `The row breaks the constraint ${constraint}.`,
     details: { constraint, column, sqlstate }
   }
+}
+
+/** A reference as the key of a row is written; as it was sent where it is no uuid. */
+function keyText (value: unknown): string {
+  return (typeof value === 'string' ? normalizeUuidValue(value) : null) ?? String(value)
 }

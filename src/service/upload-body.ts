@@ -26,6 +26,8 @@ const check = TypeCompiler.Compile(UploadRequestSchema, [UploadChangeSchema])
 export function parseUploadBody (text: string): UploadBody {
   let request: unknown
   try {
+    // On its way to the database half of a surrogate pair would become another character.
+    if (!text.isWellFormed()) throw new SyntaxError('half of a surrogate pair')
     // Refuses __proto__ and constructor.prototype; its tolerance for a byte order mark is not JSON's.
     if (text.charCodeAt(0) === 0xFEFF) throw new SyntaxError('byte order mark')
     request = parseSafely(text, null, { protoAction: 'error', constructorAction: 'error' })

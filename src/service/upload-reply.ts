@@ -25,23 +25,23 @@ export function uploadReply ({ judgement, payloads, fields }: ReplyParts): { jso
     else if (decision.verdict === 'nothing') counts[decision.replay ? 'replayed' : 'applied']++
     else counts[decision.verdict]++
     if (decision.verdict === 'invalid' && (decision.refusal.reason === 'unregistered_table' || decision.refusal.reason === 'batch_too_large')) accepted = false
-    return statusText(decision, judgement, payloads)
+    return statusText(decision, judgement, payloads, fields.nextSourceChangeId)
   })
   const json = `{"accepted":${accepted},"highest_server_seq":${fields.head},"statuses":[${statuses.join(',')}],` +
     `"epoch":${JSON.stringify(fields.epoch)},"source_id":${JSON.stringify(fields.sourceId)},"next_source_change_id":${fields.nextSourceChangeId}}`
   return { json, counts }
 }
 
-function statusText (decision: Decision, { rows }: Judgement, payloads: ReadonlyMap<number, string | null>): string {
+function statusText (decision: Decision, { rows }: Judgement, payloads: ReadonlyMap<number, string | null>, nextSourceChangeId: number): string {
   switch (decision.verdict) {
     case 'write': {
       const { change, version } = decision.write
-      return applied(change, version, change.completed ? rows.get(change.row) : undefined, payloads)
+      return applied(change, version, change.completed || decision.write.stored.carried > 0 ? rows.get(change.row) : undefined, payloads)
     }
     case 'nothing': {
-      const { change, version, replay } = decision
+      const { change, version, replay, completed } = decision
       const row = rows.get(change.row)
-      const differs = replay && row !== undefined && (row.version !== version || change.completed)
+      const differs = replay && row !== undefined && (row.version !== version || completed)
       return applied(change, version, differs ? row : undefined, payloads)
     }
     case 'conflict': {
@@ -49,7 +49,8 @@ function statusText (decision: Decision, { rows }: Judgement, payloads: Readonly
       return `{"source_change_id":${change.sourceChangeId},"status":"conflict","server_row":${rowText(change.table, change.pk, rows.get(change.row), payloads)}}`
     }
     case 'invalid': {
-      const { reason, message, details } = decision.refusal
+      const { reason, message } = decision.refusal
+      const details = reason === 'source_change_id_reused' ? { next_source_change_id: nextSourceChangeId } : decision.refusal.details
       return JSON.stringify({
         source_change_id: decision.change.sourceChangeId,
         status: 'invalid',
@@ -69,7 +70,7 @@ function applied (change: PreparedChange, version: number | null, row: FinalRow 
 /** A row as the batch leaves it; version 0 and deleted where the stream has never had it. */
 function rowText (table: TableSpec, pk: string, row: FinalRow | undefined, payloads: ReadonlyMap<number, string | null>): string {
   const deleted = row?.deleted ?? true
-  const payload = row === undefined || deleted ? null : row.write !== null ? row.write.change.payload : payloads.get(row.serverId)
+  const payload = row === undefined || deleted ? null : row.write !== null ? row.write.stored.text : payloads.get(row.serverId)
   if (!deleted && (payload === null || payload === undefined)) throw new Error(`The latest payload of ${table.name} ${pk} is not in the log.`)
   return `{"schema_name":"${table.schema}","table_name":"${table.table}","id":${JSON.stringify(pk)},` +
     `"server_version":${row?.version ?? 0},"deleted":${deleted},"payload":${payload ?? 'null'}}`

@@ -10,6 +10,7 @@ import { readRowStates, type RowKey } from '../storage/row-state.js'
 import { ensureSource, findSource, type Source } from '../storage/source.js'
 import { ensureStream, lockStream, type Stream } from '../storage/stream.js'
 import { inTransaction, reading } from '../storage/transaction.js'
+import { completePayloads } from './complete-payloads.js'
 import { decide, type FinalRow, type Judgement, type Known } from './decide.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { uploadReply, type UploadCounts } from './upload-reply.js'
@@ -45,6 +46,7 @@ export async function upload (context: UploadContext, identity: Required<Identit
     const source = await ensureSource(trx, stream.scopeId, identity)
     const known = await readKnown(trx, context.metadata, stream, source, prepared, request.epoch === undefined)
     const judgement = await settle(trx, identity.scope, prepared, known)
+    await completePayloads(trx, context.metadata, stream.scopeId, judgement, known)
     const { head, maxChangeId } = await record(trx, context.metadata, stream, source, judgement)
     return uploadReply({
       judgement,
@@ -92,8 +94,7 @@ async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream
   return {
     rows: await readRowStates(trx, metadata, stream.scopeId, [...keys.values()]),
     ledger: await readLedger(trx, metadata, stream.scopeId, source.no, [...replayable]),
-    olderClient,
-    nextSourceChangeId: source.maxChangeId + 1
+    olderClient
   }
 }
 
@@ -115,14 +116,15 @@ async function record (trx: Transaction<Database>, metadata: Metadata, stream: S
   let head = stream.head
   const holders = new Map(judgement.writes.map(write => [write.change.sourceChangeId, write]))
   const entries = judgement.writes.map((write): NewEntry => {
-    const { sourceChangeId, table, op, pk, payload, row } = write.change
+    const { sourceChangeId, table, op, pk, row } = write.change
+    const { text, shape, carried } = write.stored
     const final = judgement.rows.get(row) as FinalRow
     const last = final.write === write
     head++
     if (last) final.serverId = head
     // An older client may use a number twice in one batch: it stands for the later change.
     const number = holders.get(sourceChangeId) === write ? sourceChangeId : -head
-    return { serverId: head, sourceChangeId: number, tableId: table.id, op, pk, version: write.version, payload, last }
+    return { serverId: head, sourceChangeId: number, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, last }
   })
   let maxChangeId = source.maxChangeId
   for (const decision of judgement.decisions) {

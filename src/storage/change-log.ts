@@ -11,13 +11,15 @@ export interface LedgerEntry {
   serverId: number
   /** As stored; null for a deletion. */
   payload: string | null
+  /** Members at the payload's end that were not sent. */
+  carried: number
 }
 
 /** The entries of a source under the given numbers. */
 export async function readLedger (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[]): Promise<Map<number, LedgerEntry>> {
   if (sourceChangeIds.length === 0) return new Map()
-  const { rows } = await sql<{ source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null }>`
-    select l.source_change_id::text, l.table_id, l.pk, l.op = 'D' as deletes, l.version::text, l.server_id::text, l.payload::text
+  const { rows } = await sql<{ source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null, carried: number }>`
+    select l.source_change_id::text, l.table_id, l.pk, l.op = 'D' as deletes, l.version::text, l.server_id::text, l.payload::text, l.carried
     from json_array_elements_text(${JSON.stringify(sourceChangeIds)}::text::json) as x (id)
     cross join lateral (
       select * from ${metadata.table('change_log')} c
@@ -28,7 +30,8 @@ export async function readLedger (trx: Transaction<Database>, metadata: Metadata
     deletes: row.deletes,
     version: Number(row.version),
     serverId: Number(row.server_id),
-    payload: row.payload
+    payload: row.payload,
+    carried: row.carried
   }]))
 }
 
@@ -52,6 +55,10 @@ export interface NewEntry {
   pk: string
   version: number
   payload: string | null
+  /** Members at the payload's end that were not sent. */
+  carried: number
+  /** Hash of the payload's keys. */
+  shape: number
   /** The row's last change in this batch: the one that row_state will tell. */
   last: boolean
 }
@@ -64,21 +71,21 @@ export async function appendEntries (trx: Transaction<Database>, metadata: Metad
   // Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent.
   const document = '[' + entries.map(entry =>
     `{"s":${entry.serverId},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
-    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"l":${entry.last}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
+    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
   ).join(',') + ']'
   const scope = sql`${String(scopeId)}::bigint`
   await sql`
     with entry as materialized (
       select * from json_to_recordset(${document}::text::json)
-        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, l boolean, p json)
+        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, h integer, n smallint, l boolean, p json)
     ), log as (
-      insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes)
-      select ${scope}, s, ${sourceNo}::int, c, t, o, k, v, p, coalesce(octet_length(p::text), 0) from entry order by s
+      insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes, carried)
+      select ${scope}, s, ${sourceNo}::int, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n from entry order by s
     ), state as (
-      insert into ${metadata.table('row_state')} as r (scope_id, table_id, pk, version, deleted, server_id)
-      select ${scope}, t, k, v, o = 'D', s from entry where l
+      insert into ${metadata.table('row_state')} as r (scope_id, table_id, pk, version, deleted, server_id, shape)
+      select ${scope}, t, k, v, o = 'D', s, h from entry where l
       on conflict (scope_id, table_id, pk) do update
-      set version = excluded.version, deleted = excluded.deleted, server_id = excluded.server_id
+      set version = excluded.version, deleted = excluded.deleted, server_id = excluded.server_id, shape = excluded.shape
     ), stream as (
       update ${metadata.table('stream')} set head = ${String(head)}::bigint where scope_id = ${scope}
     )

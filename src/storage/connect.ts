@@ -1,8 +1,8 @@
 import { Kysely } from 'kysely'
 import postgres, { type Sql } from 'postgres'
-import { CONNECT_TIMEOUT_S } from '../limits.js'
+import { CONNECT_TIMEOUT_S, RECONNECT_PAUSE_S } from '../limits.js'
 import type { Database } from './database.js'
-import { CarefulPostgresJSDialect } from './lost-connections.js'
+import { PostgresJSDialect } from './postgres-js-dialect.js'
 
 export interface Connection {
   db: Kysely<Database>
@@ -13,7 +13,7 @@ export interface Connection {
 /** A Kysely over the app's connection string, postgres.js instance or Kysely instance. */
 export function connect (database: string | Sql | Kysely<any>): Connection {
   if (typeof database === 'string') {
-    const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, onnotice: () => {} })
+    const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, backoff: () => RECONNECT_PAUSE_S, onnotice: () => {} })
     return { db: overPostgres(client), close: async () => { await client.end({ timeout: 5 }) } }
   }
   if (typeof database === 'function') return { db: overPostgres(database), close: async () => {} }
@@ -22,5 +22,5 @@ export function connect (database: string | Sql | Kysely<any>): Connection {
 }
 
 function overPostgres (client: Sql): Kysely<Database> {
-  return new Kysely<Database>({ dialect: new CarefulPostgresJSDialect({ postgres: client }) })
+  return new Kysely<Database>({ dialect: new PostgresJSDialect(client) })
 }

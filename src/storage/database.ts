@@ -74,6 +74,8 @@ interface RowStateTable {
   deleted: boolean
   /** Position of the row's latest change, whose payload is the row's current payload. */
   server_id: BigInteger
+  /** Hash of the keys of that payload; 0 where the row is deleted. Tells without reading it whether an update leaves keys out. */
+  shape: number
 }
 
 /** The stream and the ledger of idempotency in one. */
@@ -91,6 +93,8 @@ interface ChangeLogTable {
   version: BigInteger
   /** The payload's text as sent, with its key columns normalised; null for D. */
   payload: string | null
+  /** Keys at the payload's end that the change did not send: they keep the values that the row had before. */
+  carried: number
   /** Length of the payload's text: a page is cut by it without reading large payloads. */
   payload_bytes: number
   ts: ColumnType<string, never, never>

@@ -27,10 +27,8 @@ export async function migrate (db: Kysely<Database>, schema: string): Promise<vo
 /** Kysely 0.29 keeps its migrator in a module of its own; 0.28 has it among its main exports. */
 async function loadMigrator (): Promise<typeof Migrator> {
   const place: string = 'kysely/migration'
-  const found = await import(place).catch(async (error: { code?: string }) => {
-    if (error.code !== 'ERR_PACKAGE_PATH_NOT_EXPORTED') throw error
-    return await import('kysely')
-  }) as { Migrator: typeof Migrator }
+  // Loaders report a missing path in ways of their own: whatever the reason, the other place is where it must be then.
+  const found = await import(place).catch(async () => await import('kysely')) as { Migrator: typeof Migrator }
   return found.Migrator
 }
 

@@ -13,7 +13,7 @@ import { isPassing, isVictim } from './database-error.js'
 export async function inTransaction<T> (db: Kysely<Database>, work: (trx: Transaction<Database>) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await db.transaction().setIsolationLevel('read committed').setAccessMode('read write').execute(async trx => {
+      return await db.transaction().setIsolationLevel('read committed').execute(async trx => {
         await applySettings(trx)
         return await work(trx)
       })

@@ -142,12 +142,16 @@ t.test('a reply that carries the row as the server completed it is merged with n
   const server = new FakeServer()
   const device = createDevice(t, { server })
   device.db.exec(`insert into authors values ('${id(1)}', 'mine', null), ('${id(2)}', 'other', null)`)
-  server.verdict = ({ pk, id: changeId }) => {
-    server.write('authors', pk, { id: pk, name: 'trimmed', email: 'server@x' })
+  const completed = (pk: string): Record<string, unknown> => ({ id: pk, name: 'trimmed', email: `${pk}@x` })
+  server.verdict = ({ pk }) => {
     device.db.exec(`update authors set name = 'newer' where id = '${id(2)}'`)
-    return changeId > 2 ? null : { status: 'applied', new_server_version: 1, server_row: { schema_name: 'business', table_name: 'authors', id: pk, server_version: 1, deleted: false, payload: { id: pk, name: 'trimmed', email: 'server@x' } } }
+    return {
+      status: 'applied',
+      new_server_version: 1,
+      server_row: { schema_name: 'business', table_name: 'authors', id: pk, server_version: 1, deleted: false, payload: completed(pk) }
+    }
   }
   await device.client.uploadOnce()
-  t.same(device.all('select name, email from authors order by id'), [{ name: 'trimmed', email: 'server@x' }, { name: 'trimmed', email: 'server@x' }])
+  t.same(device.all('select * from authors order by id'), [completed(id(1)), completed(id(2))])
   t.match(device.client.conflicts(), [{ key: id(2), columns: ['name'], before: { name: 'other' }, mine: { name: 'newer' } }])
 })

@@ -28,6 +28,8 @@ export interface World {
 
 export interface DeviceOptions extends Partial<SyncClientOptions> {
   user?: string
+  /** Columns that this version of the app does not have, by table. */
+  dropColumns?: Record<string, string[]>
 }
 
 export interface Device {
@@ -64,11 +66,14 @@ export async function createWorld (t: Test, options: Partial<OversyncOptions> = 
   const open = new Set<Device>()
   t.teardown(() => { for (const device of open) device.close() })
 
-  const device = (name: string, { user = 'alice', ...clientOptions }: DeviceOptions = {}): Device => {
+  const device = (name: string, { user = 'alice', dropColumns = {}, ...clientOptions }: DeviceOptions = {}): Device => {
     const file = path.join(folder, `${user}-${name}.db`)
     const isNew = !fs.existsSync(file)
     const db = new Database(file)
-    if (isNew) db.exec(LOCAL_TABLES)
+    if (isNew) {
+      db.exec(LOCAL_TABLES)
+      for (const [table, columns] of Object.entries(dropColumns)) for (const column of columns) db.exec(`alter table ${table} drop column ${column}`)
+    }
     const steps = { made: 0, crashAt: Infinity }
     const step = () => {
       if (++steps.made >= steps.crashAt) throw new Crash(`crash at step ${steps.crashAt}`)

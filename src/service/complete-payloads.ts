@@ -1,0 +1,84 @@
+import type { Transaction } from 'kysely'
+import { readPayloads } from '../storage/change-log.js'
+import type { Database } from '../storage/database.js'
+import type { Metadata } from '../storage/metadata.js'
+import type { Judgement, Known, Write } from './decide.js'
+import { eachMember, endOfValue, skipSpace } from './json-text.js'
+
+/** A payload on its way into the log. */
+export interface StoredPayload {
+  /** Null for a deletion. */
+  text: string | null
+  /** Hash of its keys; 0 for a deletion. */
+  shape: number
+  /** Members at its end that were not sent. */
+  carried: number
+}
+
+/**
+ * An update may leave columns out, and they keep their values: an older version of the app does not know the newest column.
+ * The log must say so, since a device that starts later, or that is told of a conflict, sees the row's latest payload alone.
+ * Adds the members that are missing, with the values the row had. Rows whose keys are those it had before cost nothing;
+ * the others are read in one statement.
+ */
+export async function completePayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, { writes }: Judgement, known: Known): Promise<void> {
+  const first = new Map<string, Write>()
+  const differing = new Set<string>()
+  const shapes = new Map<string, number>()
+  for (const write of writes) {
+    const { row } = write.change
+    if (!first.has(row)) first.set(row, write)
+    const before = shapes.get(row) ?? known.rows.get(row)?.shape
+    if (isUpdate(write) && before !== write.stored.shape) differing.add(row)
+    shapes.set(row, write.stored.shape)
+  }
+  if (differing.size === 0) return
+
+  const positions = new Map<string, number>()
+  for (const row of differing) if (first.get(row)?.hadLiveRow === true) positions.set(row, known.rows.get(row)?.serverId as number)
+  const payloads = await readPayloads(trx, metadata, scopeId, [...positions.values()])
+  const current = new Map<string, string | null>()
+  for (const [row, position] of positions) current.set(row, payloads.get(position) ?? null)
+  for (const write of writes) {
+    const { row } = write.change
+    if (!differing.has(row)) continue
+    const before = current.get(row)
+    if (isUpdate(write) && before !== null && before !== undefined) complete(write.stored, before)
+    current.set(row, write.stored.text)
+  }
+}
+
+function isUpdate ({ change, hadLiveRow }: Write): boolean {
+  return hadLiveRow && change.op !== 'DELETE'
+}
+
+function complete (stored: StoredPayload, before: string): void {
+  const text = stored.text as string
+  const keys = new Set(membersOf(text).map(({ key }) => key))
+  const missing = membersOf(before).filter(({ key }) => !keys.has(key))
+  if (missing.length === 0) return
+  const added = missing.map(({ key, value }) => `${JSON.stringify(key)}:${value}`).join(',')
+  stored.text = `${text.slice(0, text.lastIndexOf('}')).trimEnd()}${keys.size === 0 ? '' : ','}${added}}`
+  stored.carried = missing.length
+  stored.shape = shapeOf([...keys, ...missing.map(({ key }) => key)])
+}
+
+function membersOf (text: string): Array<{ key: string, value: string }> {
+  const members: Array<{ key: string, value: string }> = []
+  eachMember(text, skipSpace(text, 0), (key, start) => {
+    const end = endOfValue(text, start)
+    members.push({ key, value: text.slice(start, end) })
+    return end
+  })
+  return members
+}
+
+/** A hash of 32 bits over the keys of a payload, whatever their order (FNV-1a); never 0, which stands for no payload. */
+export function shapeOf (keys: string[]): number {
+  let hash = 0x811C9DC5
+  for (const key of [...keys].sort()) {
+    for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+    hash = Math.imul(hash ^ 0xFFFF, 0x01000193)
+  }
+  return hash === 0 ? 1 : hash | 0
+}
