@@ -2,18 +2,9 @@ import type { Transaction } from 'kysely'
 import { readPayloads } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
-import type { Judgement, Known, Write } from './decide.js'
+import type { Judgement, Known, StoredPayload, Write } from './decide.js'
 import { eachMember, endOfValue, skipSpace } from './json-text.js'
-
-/** A payload on its way into the log. */
-export interface StoredPayload {
-  /** Null for a deletion. */
-  text: string | null
-  /** Hash of its keys; 0 for a deletion. */
-  shape: number
-  /** Members at its end that were not sent. */
-  carried: number
-}
+import { shapeOf } from './payload-shape.js'
 
 /**
  * An update may leave columns out, and they keep their values: an older version of the app does not know the newest column.
@@ -71,14 +62,4 @@ function membersOf (text: string): Array<{ key: string, value: string }> {
     return end
   })
   return members
-}
-
-/** A hash of 32 bits over the keys of a payload, whatever their order (FNV-1a); never 0, which stands for no payload. */
-export function shapeOf (keys: string[]): number {
-  let hash = 0x811C9DC5
-  for (const key of [...keys].sort()) {
-    for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
-    hash = Math.imul(hash ^ 0xFFFF, 0x01000193)
-  }
-  return hash === 0 ? 1 : hash | 0
 }

@@ -1,7 +1,6 @@
 import type { LedgerEntry } from '../storage/change-log.js'
 import { rowKey, type RowState } from '../storage/row-state.js'
 import { canonical, withoutLast } from './json-text.js'
-import type { StoredPayload } from './complete-payloads.js'
 import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 
 /** What the stream held before the batch, read under its lock. */
@@ -12,6 +11,16 @@ export interface Known {
   ledger: ReadonlyMap<number, LedgerEntry>
   /** A client of the original generation, which sends no epoch: a few verdicts have a form that it understands. */
   olderClient: boolean
+}
+
+/** A payload on its way into the log. */
+export interface StoredPayload {
+  /** Null for a deletion. */
+  text: string | null
+  /** Hash of its keys; 0 for a deletion. */
+  shape: number
+  /** Members at its end that were not sent. */
+  carried: number
 }
 
 /** A change that enters the stream. */

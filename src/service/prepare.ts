@@ -4,8 +4,8 @@ import { MAX_JSON_DEPTH, MAX_KEY_BYTES, MAX_PAYLOAD_KEYS } from '../limits.js'
 import { normalizeUuid, normalizeUuidValue } from '../materializer/key-codec.js'
 import type { ColumnSpec, TableRegistry, TableSpec } from '../materializer/table-spec.js'
 import { rowKey } from '../storage/row-state.js'
-import { shapeOf } from './complete-payloads.js'
 import { depthOf } from './json-text.js'
+import { shapeOf } from './payload-shape.js'
 import type { PayloadText } from './upload-body.js'
 
 /** Why a change is refused; becomes its `invalid` status. */

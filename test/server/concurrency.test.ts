@@ -187,7 +187,7 @@ t.test('an app that closes finishes what is under way (C3)', async t => {
   const app = await startApp(t, { database: url })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const address = app.addresses()[0] as { port: number }
-  const post = async (changes: object[]) => await fetch(`http://127.0.0.1:${address.port}/sync/upload`, { method: 'POST', headers: { 'content-type': 'application/json', 'x-user': 'alice', 'x-device': 'phone' }, body: JSON.stringify({ changes }) })
+  const post = async (changes: object[]) => await fetch(`http://127.0.0.1:${address.port}/sync/upload`, { method: 'POST', headers: { 'content-type': 'application/json', connection: 'close', 'x-user': 'alice', 'x-device': 'phone' }, body: JSON.stringify({ changes }) })
   await (await post([put(1, 'users', uuid(1), john())])).text()
   const release = await hold(t, sql, uuid(1))
   const underWay = post([put(2, 'users', uuid(1), john('Jane'), 1)])

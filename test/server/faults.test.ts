@@ -168,7 +168,7 @@ t.test('an upload yields in a deadlock with the app\'s own transaction, and goes
   other.release()
   const reply = await underWay
   if (reply.statusCode === 503) assertUnavailable(t, reply, 'the upload')
-  else t.strictSame(verdicts(JSON.parse(reply.body)), ['3 applied v2', '4 applied v2'])
+  else t.match(verdicts(JSON.parse(reply.body)), [/^3 applied v2/, /^4 applied v2/])
   t.strictSame((await sql`select name, email from business.users order by id`).map(row => `${row['name'] as string} ${row['email'] as string}`),
     reply.statusCode === 503 ? ['one app', 'two app'] : ['uploaded one app', 'uploaded two app'])
   t.equal((await log(sql, 'alice')).length, reply.statusCode === 503 ? 2 : 4)

@@ -1,0 +1,151 @@
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { buildApp, uuid, verdict, type Status, type World } from '../helpers/app.js'
+
+/** A column for each type that syncs, and some that PostgreSQL would round to fit. */
+const TYPES = `
+  create type public.mood as enum ('calm', 'Very calm', '1');
+  create table public.every (
+    id uuid primary key, t text, v varchar(5), vc varchar, b boolean, i2 smallint, i4 integer, i8 bigint, f4 real, f8 double precision, n numeric, n62 numeric(6,2),
+    u uuid, j json, jb jsonb, by bytea, d date, ti time, ti0 time(0), ts timestamp, tz timestamptz, tz3 timestamptz(3), m public.mood, es timestamptz, ems timestamptz, esl timestamp, emsl timestamp,
+    filled text not null default 'default', made text generated always as (t) stored)`
+
+async function everyWorld (t: Test, settingsSql = ''): Promise<World> {
+  return await buildApp(t, { schemaSql: settingsSql + TYPES, tables: [{ table: 'every', columns: { es: 'epoch_s', ems: 'epoch_ms', esl: 'epoch_s', emsl: 'epoch_ms' } }] })
+}
+
+/** Sends one column's value as JSON text; gives the verdict, what PostgreSQL shows of the column, and what a peer is sent. */
+async function send ({ user, sql }: World, n: number, column: string, value: string): Promise<{ verdict: string, stored: string | null | undefined, sent: boolean }> {
+  const scope = `values ${n}`
+  const reply = await user(scope).uploadText(`{"changes":[{"source_change_id":1,"table":"every","op":"INSERT","pk":"${uuid(n)}","server_version":0,"payload":{"id":"${uuid(n)}","${column}":${value}}}]}`)
+  const show = column === 'by' ? 'encode(by, \'hex\')' : `${column}::text`
+  const rows = await sql.unsafe<Array<{ value: string | null }>>(`select ${show} as value from every where id = $1`, [uuid(n)])
+  const { text } = await user(scope, 'pad').download()
+  return { verdict: reply.statusCode === 200 ? verdict(JSON.parse(reply.body).statuses[0] as Status) : String(reply.statusCode), stored: rows[0]?.value, sent: text.includes(`"${column}":${value}}`) }
+}
+
+/** [column, value as JSON text, what PostgreSQL shows of it; undefined where it must be refused] */
+const VALUES: Array<[string, string, (string | null)?]> = [
+  ...['t', 'v', 'vc', 'b', 'i2', 'i4', 'i8', 'f4', 'f8', 'n', 'n62', 'u', 'j', 'by', 'd', 'ti', 'ts', 'tz', 'm', 'es', 'ems', 'esl', 'emsl'].map((column): [string, string, null] => [column, 'null', null]),
+
+  ['t', '""', ''], ['t', '" "', ' '], ['t', '"null"', 'null'], ['t', '"\\"\\\\\\/\\b\\f\\n\\r\\t"', '"\\/\b\f\n\r\t'], ['t', '"e\\u0301 é ﬁ 😀 \\ud83d\\ude00 \u202e"', 'e\u0301 é ﬁ 😀 😀 \u202e'], ['t', '"\'; drop table every; --"', '\'; drop table every; --'],
+  ['t', '"\u2028\u2029\ufeff\ufffe"', '\u2028\u2029\ufeff\ufffe'], ['t', '"x  "', 'x  '], ['t', '0012.50'.replace(/^0+/, ''), '12.50'], ['t', '1.50', '1.50'], ['t', 'true', 'true'],
+  ['v', '"12345"', '12345'], ['v', '"123456"'], ['v', '"12345 "'], ['v', '"😀😀😀😀😀"', '😀😀😀😀😀'], ['v', '""', ''], ['vc', '"no limit here"', 'no limit here'],
+
+  ['b', 'true', 'true'], ['b', 'false', 'false'], ['b', '1', 'true'], ['b', '0', 'false'], ['b', '"true"', 'true'], ['b', '2'], ['b', '"maybe"'], ['b', '""'], ['b', '[]'],
+
+  ['i2', '-32768', '-32768'], ['i2', '32767', '32767'], ['i2', '32768'], ['i4', '2147483647', '2147483647'], ['i4', '-2147483648', '-2147483648'], ['i4', '2147483648'], ['i4', '1.5'], ['i4', '"abc"'], ['i4', 'true'], ['i4', '{}'], ['i4', '""'], ['i4', '1e400'],
+  ['i8', '9223372036854775807', '9223372036854775807'], ['i8', '-9223372036854775808', '-9223372036854775808'], ['i8', '9223372036854775808'], ['i8', '-9223372036854775809'],
+  ['i8', '9007199254740991', '9007199254740991'], ['i8', '9007199254740992', '9007199254740992'], ['i8', '9007199254740993', '9007199254740993'], ['i8', '-9007199254740993', '-9007199254740993'], ['i8', '"9223372036854775807"', '9223372036854775807'], ['i8', '-0', '0'],
+
+  ['n', '123456789012345678901234567890', '123456789012345678901234567890'], ['n', '0.123456789012345678901234567890', '0.123456789012345678901234567890'], ['n', '-98765432109876543210.01234567890123456789', '-98765432109876543210.01234567890123456789'],
+  ['n', '1.10', '1.10'], ['n', '0.1', '0.1'], ['n', '1e-30', '0.000000000000000000000000000001'], ['n', '5e-324', `0.${'0'.repeat(323)}5`], ['n', '1e30', '1' + '0'.repeat(30)], ['n', '"123456789012345678901234567890.5"', '123456789012345678901234567890.5'], ['n', '"abc"'], ['n', '1e200000'], ['n', '[]'],
+  ['n62', '1234.56', '1234.56'], ['n62', '1.5', '1.50'], ['n62', '1.500', '1.50'], ['n62', '1.505'], ['n62', '12345'], ['n62', '0.001'], ['n62', '9999.995'],
+
+  ['f8', '0.1', '0.1'], ['f8', '0.30000000000000004', '0.30000000000000004'], ['f8', '1.7976931348623157e308', '1.7976931348623157e+308'], ['f8', '5e-324', '5e-324'], ['f8', '2.2250738585072014E-308', '2.2250738585072014e-308'], ['f8', '-0.0', '-0'], ['f8', '123456789.12345679', '123456789.12345679'], ['f8', '9007199254740992', '9.007199254740992e+15'],
+  ['f8', '1e400'], ['f8', '1e-400'], ['f8', '"x"'], ['f8', '3', '3'], ['f8', '"NaN"', 'NaN'], ['f8', '"Infinity"', 'Infinity'],
+  ['f4', '0.1', '0.1'], ['f4', '1.5', '1.5'], ['f4', '0.10000000149011612', '0.1'], ['f4', '3.4028235e38', '3.4028235e+38'], ['f4', '16777217'], ['f4', '0.123456789'], ['f4', '1e39'],
+
+  ['u', '"ABCDEF01-2345-6789-ABCD-EF0123456789"', 'abcdef01-2345-6789-abcd-ef0123456789'], ['u', '"q83vASNFZ4mrze8BI0VniQ=="', 'abcdef01-2345-6789-abcd-ef0123456789'], ['u', '"abcdef0123456789abcdef0123456789"', 'abcdef01-2345-6789-abcd-ef0123456789'], ['u', '"{abcdef01-2345-6789-abcd-ef0123456789}"', 'abcdef01-2345-6789-abcd-ef0123456789'],
+  ['u', '"urn:uuid:abcdef01-2345-6789-abcd-ef0123456789"'], ['u', '"q83vASNFZ4mrze8BI0VniQ"'], ['u', '"q83vASNFZ4mrze8BI0VniR=="'], ['u', '""'], ['u', '7'], ['u', '12345678901234567890123456789012'],
+
+  ...['j', 'jb'].flatMap((column): Array<[string, string, string]> => [
+    [column, '{}', '{}'], [column, '[]', '[]'], [column, '"text"', '"text"'], [column, '1', '1'], [column, 'true', 'true'], [column, '""', '""']
+  ]),
+  ['j', '{"b":1.50,"a":[ ],"b2":9223372036854775808}', '{"b":1.50,"a":[ ],"b2":9223372036854775808}'], ['jb', '{"b":1.50,"a":[],"c":9223372036854775808.00000000000000000001}', '{"a": [], "b": 1.50, "c": 9223372036854775808.00000000000000000001}'], ['jb', '{"\\u0061":"\\u00e9"}', '{"a": "é"}'], ['jb', '[1e400]', `[1${'0'.repeat(400)}]`], ['jb', '"{\\"a\\":1}"', '"{\\"a\\":1}"'],
+
+  ['by', '""', ''], ['by', '"AA=="', '00'], ['by', '"AAEC/+8="', '000102ffef'], ['by', '"3q2+7w=="', 'deadbeef'], ['by', '"AA"'], ['by', '"A"'], ['by', '"*"'], ['by', '"_-8="'], ['by', '"\\\\x00"'], ['by', '1234'], ['by', 'true'], ['by', '["AA=="]'], ['by', '{}'],
+
+  ['d', '"2024-02-29"', '2024-02-29'], ['d', '"0001-01-01"', '0001-01-01'], ['d', '"9999-12-31"', '9999-12-31'], ['d', '"2023-02-29"'], ['d', '"2024-02-29T12:00:00"'], ['d', '""'], ['d', '"x"'], ['d', '20240229', '2024-02-29'],
+  ['ti', '"12:34:56.789012"', '12:34:56.789012'], ['ti', '"23:59:59"', '23:59:59'], ['ti', '"25:00:00"'], ['ti', '"12:34:56.1234567"'], ['ti', '"12:34:56.123456000"', '12:34:56.123456'], ['ti0', '"12:34:56"', '12:34:56'], ['ti0', '"12:34:56.5"'],
+  ['ts', '"2024-02-29T12:34:56.789012"', '2024-02-29 12:34:56.789012'], ['ts', '"2024-02-29 12:34:56"', '2024-02-29 12:34:56'], ['ts', '"2024-02-29T12:34:56.1234567"'], ['ts', '"0001-01-01 00:00:00"', '0001-01-01 00:00:00'], ['ts', '"2024-13-01"'],
+  ['tz', '"2024-02-29T12:34:56Z"', '2024-02-29 12:34:56+00'], ['tz', '"2024-02-29T12:34:56"', '2024-02-29 12:34:56+00'], ['tz', '"2024-02-29 12:34:56.5+02:00"', '2024-02-29 10:34:56.5+00'], ['tz', '"2024-02-29T12:34:56.123456Z"', '2024-02-29 12:34:56.123456+00'], ['tz', '"2024-02-29T12:34:56.1234567Z"'], ['tz', '"x"'],
+  ['tz3', '"2024-02-29T12:34:56.123Z"', '2024-02-29 12:34:56.123+00'], ['tz3', '"2024-02-29T12:34:56.1234Z"'],
+
+  ['m', '"calm"', 'calm'], ['m', '"Very calm"', 'Very calm'], ['m', '"CALM"'], ['m', '""'], ['m', '1', '1'],
+
+  ['es', '0', '1970-01-01 00:00:00+00'], ['es', '1700000000', '2023-11-14 22:13:20+00'], ['es', '-1', '1969-12-31 23:59:59+00'], ['es', '-62135596800', '0001-01-01 00:00:00+00'], ['es', '253402300799', '9999-12-31 23:59:59+00'], ['es', '9223372036854775807'], ['es', '1.5'], ['es', '"2024-01-01"'],
+  ['ems', '0', '1970-01-01 00:00:00+00'], ['ems', '1700000000123', '2023-11-14 22:13:20.123+00'], ['ems', '-1', '1969-12-31 23:59:59.999+00'], ['ems', '-1001', '1969-12-31 23:59:58.999+00'], ['ems', '-62135596799999', '0001-01-01 00:00:00.001+00'], ['ems', '253402300799999', '9999-12-31 23:59:59.999+00'], ['ems', '9223372036854775807'], ['ems', '-9223372036854775808'], ['ems', '0.5'],
+  ['esl', '1700000000', '2023-11-14 22:13:20'], ['emsl', '-1', '1969-12-31 23:59:59.999']
+]
+
+/** What an operator may have set for every session of the database, as hostile as can be. */
+const SETTINGS = ['timezone = \'Asia/Kolkata\'', 'datestyle = \'German, DMY\'', 'bytea_output = \'escape\'', 'extra_float_digits = -15', 'intervalstyle = \'sql_standard\'', 'default_transaction_isolation = \'serializable\'']
+
+/** Eyes that see the same whatever the settings. */
+const EYES = { TimeZone: 'UTC', DateStyle: 'ISO', bytea_output: 'hex', extra_float_digits: 1 }
+
+for (const [what, settings] of [['with the default settings', []], ['whatever the settings of the database', SETTINGS]] as Array<[string, string[]]>) {
+  t.test(`every value arrives in the table and at the peers as it was sent, or is refused by its column, ${what} (P17, H8, H24)`, async t => {
+    const world = await everyWorld(t, settings.map(setting => `do $$ begin execute format('alter database %I set ${setting.replaceAll("'", "''")}', current_database()); end $$;`).join(' '))
+    const look = postgres(world.url, { max: 1, onnotice: () => {}, connection: EYES })
+    t.teardown(async () => { await look.end() })
+    for (const [n, [column, value, expected]] of VALUES.entries()) {
+      const { verdict, stored, sent } = await send({ ...world, sql: look }, n, column, value)
+      const name = `${column} = ${value.slice(0, 60).replaceAll(/[^ -~]/g, '?')}`
+      if (expected === undefined) {
+        t.strictSame([verdict, stored, sent], ['invalid bad_payload', undefined, false], name)
+      } else {
+        t.strictSame([verdict, stored, sent], ['applied v1', expected, true], name)
+      }
+    }
+  })
+}
+
+t.test('the column to blame is named', async t => {
+  const { user } = await everyWorld(t)
+  const { statuses } = await user('alice').upload([{ source_change_id: 1, table: 'every', op: 'INSERT', pk: uuid(1), server_version: 0, payload: { t: 'fine', i8: 7, n62: 1.005, b: true } }])
+  t.match(statuses[0], { invalid: { reason: 'bad_payload', details: { column: 'n62' } }, message: /n62/ })
+  t.notMatch((statuses[0] as { message: string }).message, /1\.005|inexact/)
+})
+
+t.test('a column that is absent takes its default on insert and stays on update (F2, F3)', async t => {
+  const { user, sql } = await everyWorld(t)
+  const change = (id: number, base: number, payload: object) => ({ source_change_id: id, table: 'every', op: 'UPDATE', pk: uuid(1), server_version: base, payload: payload as Record<string, unknown> })
+  const row = async () => (await sql`select t, v, filled, made, i4 from every`).map(row => Object.values(row))[0]
+  const steps: Array<[object, unknown[]]> = [
+    [{ t: 'one' }, ['one', null, 'default', 'one', null]],
+    [{ v: 'two' }, ['one', 'two', 'default', 'one', null]],
+    [{ filled: 'given', i4: 4 }, ['one', 'two', 'given', 'one', 4]],
+    [{ t: null, v: '' }, [null, '', 'given', null, 4]],
+    [{ unknown: 1, made: 'not mine' }, [null, '', 'given', null, 4]],
+    [{}, [null, '', 'given', null, 4]]
+  ]
+  for (const [i, [payload, expected]] of steps.entries()) {
+    const { statuses } = await user('alice').upload([change(i + 1, i, payload)])
+    t.match(verdict(statuses[0] as Status), `applied v${i + 1}`, JSON.stringify(payload))
+    t.strictSame(await row(), expected, JSON.stringify(payload))
+  }
+  const { changes } = await user('alice', 'pad').download()
+  t.strictSame(changes.at(-1)?.payload, { t: null, v: '', filled: 'given', i4: 4, unknown: 1, made: 'not mine' }, 'peers get the row that the table has')
+  const { statuses } = await user('alice').upload([change(9, 6, { filled: null })])
+  t.equal(verdict(statuses[0] as Status), 'invalid constraint_violation', 'null is not absence')
+})
+
+t.test('rows of one statement keep their own values', async t => {
+  const { user, sql } = await everyWorld(t)
+  const change = (n: number, base: number, payload: string) => `{"source_change_id":${base * 100 + n},"table":"every","op":"INSERT","pk":"${uuid(n)}","server_version":${base},"payload":{${payload}}}`
+  const big = (n: number) => `92233720368547757${String(n).padStart(2, '0')}`
+  for (const base of [0, 1]) {
+    const changes = Array.from({ length: 50 }, (_, n) => change(n, base, n % 3 === 0 ? `"t":"${base}-${n}","i8":${big(n)}` : n % 3 === 1 ? `"i8":${big(n)},"t":"${base}-${n}"` : `"t":"${base}-${n}","i8":${big(n)},"j":[${n}]`))
+    // Number 0 is none: the first change goes without one.
+    t.equal(JSON.parse((await user('alice').uploadText(`{"changes":[${changes.slice(1).join()}]}`)).body).statuses.filter(({ status }: Status) => status !== 'applied').length, 0)
+    const rows = await sql`select id, t, i8::text from every order by id`
+    t.strictSame(rows.map(row => [row['id'], row['t'], row['i8']]), Array.from({ length: 49 }, (_, i) => [uuid(i + 1), `${base}-${i + 1}`, big(i + 1)]), `version ${base + 1}`)
+  }
+})
+
+t.test('exact digits survive every way by which a payload comes back (P17)', async t => {
+  const { user } = await buildApp(t)
+  const payload = `{ "id" : "${uuid(1)}", "big":9223372036854775807 ,"dec":1.10000000000000000000000000000,"doc":{"x":1E5,"y":[0.10]} }`
+  const change = (id: number, base: number, text = payload) => `{"changes":[{"source_change_id":${id},"schema":"business","table":"typed_rows","op":"UPDATE","pk":"${uuid(1)}","server_version":${base},"payload":${text}}]}`
+  await user('alice').uploadText(change(1, 0, '{"note":"first"}'))
+  await user('alice').uploadText(change(2, 1))
+  const ways: Array<[string, string]> = [
+    ['download', (await user('alice', 'pad').download()).text],
+    ['conflict', (await user('alice', 'pad').uploadText(change(1, 0, '{}'))).body],
+    ['replay of the overtaken change', (await user('alice').uploadText(change(1, 0, '{"note":"first"}'))).body],
+    ['conflict within the batch', (await user('alice').uploadText(change(3, 2).slice(0, -2) + ',' + change(4, 2, '{"note":"x"}').slice(12))).body]
+  ]
+  for (const [way, text] of ways) t.ok(text.includes(`"payload":${payload.slice(0, -2)}`), way)
+})
