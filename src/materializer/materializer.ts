@@ -14,7 +14,10 @@ export interface RowWrite {
   /** By verdict: insert where the stream has no live row, update where it has. */
   verb: 'insert' | 'update' | 'delete'
   pk: string
+  /** As sent; null for a deletion. */
   payload: string | null
+  /** With what an update left out. */
+  whole: string | null
   /** Columns of the table that the payload has. */
   columns: string[]
 }
@@ -37,9 +40,10 @@ async function writeGroup (trx: Transaction<Database>, scope: string, group: Row
   const owner = table.owner === null ? [] : [scope]
   const keys = JSON.stringify(group.map(({ pk }) => pk))
   if (verb === 'delete') {
-    // A row that is not there any more is as deleted as it should be.
-    await trx.executeQuery(CompiledQuery.raw(deleteStatement(table), [keys, ...owner]))
-    return []
+    // A row that is not there any more is as deleted as it should be; one that the app has given to somebody else is not ours to delete.
+    const { rows } = await trx.executeQuery<{ pk: string }>(CompiledQuery.raw(deleteStatement(table), [keys, ...owner]))
+    const kept = new Set(rows.map(({ pk }) => pk))
+    return group.filter(({ pk }) => kept.has(pk))
   }
   const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
   const statement = verb === 'insert' ? insertStatement(table, columns) : updateStatement(table, columns)
@@ -49,7 +53,14 @@ async function writeGroup (trx: Transaction<Database>, scope: string, group: Row
   const absent = group.filter(({ pk }) => !written.has(pk))
   // An insert without effect met a row of someone else. An update without effect met none: the app removed the row behind
   // the stream's back, and the device's row is whole, so that it can be put back.
-  return verb === 'insert' ? absent : await writeGroup(trx, scope, absent.map(write => ({ ...write, verb: 'insert' })))
+  return verb === 'insert' ? absent : await writeRun(trx, scope, absent.map(wholeInsert), 'upserts-first')
+}
+
+/** The insert that puts an updated row back, with the columns that the update left out. */
+function wholeInsert (write: RowWrite): RowWrite {
+  const { table, whole } = write
+  const columns = Object.keys(JSON.parse(whole as string) as object).filter(name => table.columns.has(name)).sort()
+  return { ...write, verb: 'insert', payload: whole, columns }
 }
 
 /** The column whose value PostgreSQL cannot read, of a row that it refused with a data exception; null where it is none alone. */

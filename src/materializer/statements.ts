@@ -37,11 +37,14 @@ where t.${key} = v.${KEY}${ownerCondition(table)}
 returning t.${key}::text as pk`
 }
 
-/** Deletes rows. Here $1 is the JSON array of keys and $2 the scope. */
+/** Deletes rows; answers the keys that stay because the row has another owner. Here $1 is the JSON array of keys and $2 the scope. */
 export function deleteStatement (table: TableSpec): string {
   const key = quoteIdentifier(keyOf(table))
-  return `delete from ${quoteTable(table.schema, table.table)} as t
-where t.${key} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))${ownerCondition(table, '$2')}`
+  const name = quoteTable(table.schema, table.table)
+  const wanted = `t.${key} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))`
+  if (table.owner === null) return `delete from ${name} as t where ${wanted}`
+  return `with gone as (delete from ${name} as t where ${wanted}${ownerCondition(table, '$2')})
+select t.${key}::text as pk from ${name} as t where ${wanted} and not (t.${quoteIdentifier(table.owner.column)} is not distinct from $2::text::${table.owner.type})`
 }
 
 /** Reads one column of payloads as it would be written, to find out whether it is the one that PostgreSQL refuses. */

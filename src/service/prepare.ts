@@ -51,12 +51,14 @@ export interface PreparedChange {
 /** A change that cannot be judged at all. `row` is known where its table and key were readable. */
 export interface UnreadableChange {
   index: number
-  sourceChangeId: number
+  /** The number as JSON text, exactly as it came. */
+  idText: string
   row: string | null
   unreadable: Refusal
 }
 
 export interface PrepareContext {
+  largeIds: ReadonlyMap<number, string>
   registry: TableRegistry
   scope: string
   maxPayloadBytes: number
@@ -67,7 +69,7 @@ const NAME = /^[a-z0-9_]+$/
 /** Resolves names, normalises key and payload, and finds what the change refers to. Pure. */
 export function prepareChange (change: UploadChange, payload: PayloadText | null, index: number, context: PrepareContext): PreparedChange | UnreadableChange {
   const unreadable = (reason: InvalidReason, message: string, row: string | null = null): UnreadableChange =>
-    ({ index, sourceChangeId: change.source_change_id, row, unreadable: { reason, message } })
+    ({ index, idText: context.largeIds.get(index) ?? String(change.source_change_id), row, unreadable: { reason, message } })
 
   const schema = (change.schema ?? 'public').trim().toLowerCase()
   const tableName = change.table.trim().toLowerCase()

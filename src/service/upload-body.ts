@@ -18,6 +18,8 @@ export interface UploadBody {
   changes: UploadChange[]
   /** By position in `changes`; null where the payload is absent or null. */
   payloads: Array<PayloadText | null>
+  /** Texts of the source_change_ids that JavaScript cannot hold, by position: the reply must give them back as they came. */
+  largeIds: ReadonlyMap<number, string>
 }
 
 const check = TypeCompiler.Compile(UploadRequestSchema, [UploadChangeSchema])
@@ -39,18 +41,21 @@ export function parseUploadBody (text: string): UploadBody {
     throw new SyncError('invalid_request', `The body does not match the contract${first === undefined ? '' : ` at ${first.path === '' ? '/' : first.path}: ${first.message}`}.`)
   }
   const changes = request.changes ?? []
-  return { request, changes, payloads: changes.length === 0 ? [] : findPayloads(text, changes.length) }
+  return { request, changes, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
 }
 
 /** Where a key is given twice in the request or in a change the last one counts, as for JSON.parse. */
-function findPayloads (text: string, count: number): Array<PayloadText | null> {
+function findPayloads (text: string, changes: UploadChange[]): Pick<UploadBody, 'payloads' | 'largeIds'> {
   let payloads: Array<PayloadText | null> = []
+  const largeIds = new Map<number, string>()
   eachMember(text, skipSpace(text, 0), (key, start) => {
     if (key !== 'changes' || text[start] !== '[') return endOfValue(text, start)
     payloads = []
+    largeIds.clear()
     return eachElement(text, start, change => {
       let payload: PayloadText | null = null
       const end = eachMember(text, change, (field, at) => {
+        if (field === 'source_change_id' && !Number.isSafeInteger(changes[payloads.length]?.source_change_id)) largeIds.set(payloads.length, text.slice(at, endOfValue(text, at)))
         if (field !== 'payload') return endOfValue(text, at)
         if (text[at] !== '{') {
           payload = null
@@ -69,6 +74,6 @@ function findPayloads (text: string, count: number): Array<PayloadText | null> {
       return end
     })
   })
-  if (payloads.length !== count) throw new Error('The scan of the body disagrees with its parse.')
-  return payloads
+  if (payloads.length !== changes.length) throw new Error('The scan of the body disagrees with its parse.')
+  return { payloads, largeIds }
 }

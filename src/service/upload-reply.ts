@@ -51,12 +51,9 @@ function statusText (decision: Decision, { rows }: Judgement, payloads: Readonly
     case 'invalid': {
       const { reason, message } = decision.refusal
       const details = reason === 'source_change_id_reused' ? { next_source_change_id: nextSourceChangeId } : decision.refusal.details
-      return JSON.stringify({
-        source_change_id: decision.change.sourceChangeId,
-        status: 'invalid',
-        message,
-        invalid: details === undefined ? { reason } : { reason, details }
-      })
+      const id = 'unreadable' in decision.change ? decision.change.idText : String(decision.change.sourceChangeId)
+      const invalid = details === undefined ? { reason } : { reason, details }
+      return `{"source_change_id":${id},"status":"invalid","message":${JSON.stringify(message)},"invalid":${JSON.stringify(invalid)}}`
     }
   }
 }

@@ -34,10 +34,10 @@ export interface UploadResult {
 
 /** Judges a batch and applies what is good, in one transaction of the scope's stream. */
 export async function upload (context: UploadContext, identity: Required<Identity>, body: UploadBody): Promise<UploadResult> {
-  const { changes, payloads, request } = body
+  const { changes, payloads, largeIds, request } = body
   if (changes.length === 0 || changes.length > context.maxUploadBatchSize) return await answerWithoutApplying(context, identity, body)
   const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
-    registry: context.registry, scope: identity.scope, maxPayloadBytes: context.maxPayloadBytes
+    registry: context.registry, scope: identity.scope, maxPayloadBytes: context.maxPayloadBytes, largeIds
   }))
 
   return await inTransaction(context.db, async trx => {
@@ -45,8 +45,7 @@ export async function upload (context: UploadContext, identity: Required<Identit
     requireSameHistory(stream, request.epoch)
     const source = await ensureSource(trx, stream.scopeId, identity)
     const known = await readKnown(trx, context.metadata, stream, source, prepared, request.epoch === undefined)
-    const judgement = await settle(trx, identity.scope, prepared, known)
-    await completePayloads(trx, context.metadata, stream.scopeId, judgement, known)
+    const judgement = await settle(trx, context, identity.scope, stream, prepared, known)
     const { head, maxChangeId } = await record(trx, context.metadata, stream, source, judgement)
     return uploadReply({
       judgement,
@@ -57,14 +56,14 @@ export async function upload (context: UploadContext, identity: Required<Identit
 }
 
 /** The handshake (no changes), and the refusal of a batch that is too large. */
-async function answerWithoutApplying ({ db, maxUploadBatchSize }: UploadContext, identity: Required<Identity>, { request, changes }: UploadBody): Promise<UploadResult> {
+async function answerWithoutApplying ({ db, maxUploadBatchSize }: UploadContext, identity: Required<Identity>, { request, changes, largeIds }: UploadBody): Promise<UploadResult> {
   return await reading(async () => {
     const stream = await ensureStream(db, identity.scope)
     requireSameHistory(stream, request.epoch)
     const source = await findSource(db, stream.scopeId, identity)
     const refusal: Refusal = { reason: 'batch_too_large', message: `A batch may have ${maxUploadBatchSize} changes.`, details: { max_upload_batch_size: maxUploadBatchSize } }
     const judgement: Judgement = {
-      decisions: changes.map((change, index) => ({ verdict: 'invalid', refusal, change: { index, sourceChangeId: change.source_change_id, row: null, unreadable: refusal } })),
+      decisions: changes.map((change, index) => ({ verdict: 'invalid', refusal, change: { index, idText: largeIds.get(index) ?? String(change.source_change_id), row: null, unreadable: refusal } })),
       writes: [],
       rows: new Map()
     }
@@ -99,12 +98,13 @@ async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream
 }
 
 /** Decides and writes the business rows, again without what the database refused, until both agree. */
-async function settle (trx: Transaction<Database>, scope: string, prepared: Array<PreparedChange | UnreadableChange>, known: Known): Promise<Judgement> {
+async function settle (trx: Transaction<Database>, { metadata, maxPayloadBytes }: UploadContext, scope: string, stream: Stream, prepared: Array<PreparedChange | UnreadableChange>, known: Known): Promise<Judgement> {
   const refused = new Map<number, Refusal>()
   for (let round = 0; round < MAX_DECISION_ROUNDS; round++) {
     const judgement = decide(prepared, known, refused)
     judgement.writes = orderWrites(judgement.writes)
-    const culprits = await writeRows(trx, scope, judgement.writes)
+    const overgrown = await completePayloads(trx, metadata, stream.scopeId, judgement, known, maxPayloadBytes)
+    const culprits = overgrown.size > 0 ? overgrown : await writeRows(trx, scope, judgement.writes)
     if (culprits.size === 0) return judgement
     for (const [index, refusal] of culprits) refused.set(index, refusal)
   }

@@ -111,9 +111,9 @@ function byDeletions (a: RowWrite[], b: RowWrite[]): number {
   return onlyDeletes(b) - onlyDeletes(a)
 }
 
-function toRowWrite ({ change, hadLiveRow }: Write): RowWrite {
+function toRowWrite ({ change, hadLiveRow, stored }: Write): RowWrite {
   const { index, row, table, op, pk, payload, columns } = change
-  return { index, row, table, pk, payload, columns, verb: op === 'DELETE' ? 'delete' : hadLiveRow ? 'update' : 'insert' }
+  return { index, row, table, pk, payload, whole: stored.text, columns, verb: op === 'DELETE' ? 'delete' : hadLiveRow ? 'update' : 'insert' }
 }
 
 /** Rows that refer to each other, and changes of one row, in groups; groups and rows keep their order. */

@@ -77,7 +77,7 @@ export async function appendEntries (trx: Transaction<Database>, metadata: Metad
   await sql`
     with entry as materialized (
       select * from json_to_recordset(${document}::text::json)
-        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, h integer, n smallint, l boolean, p json)
+        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, p json)
     ), log as (
       insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes, carried)
       select ${scope}, s, ${sourceNo}::int, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n from entry order by s

@@ -75,7 +75,7 @@ interface RowStateTable {
   /** Position of the row's latest change, whose payload is the row's current payload. */
   server_id: BigInteger
   /** Hash of the keys of that payload; 0 where the row is deleted. Tells without reading it whether an update leaves keys out. */
-  shape: number
+  shape: BigInteger
 }
 
 /** The stream and the ledger of idempotency in one. */

@@ -27,14 +27,14 @@ export async function readRowStates (trx: Transaction<Database>, metadata: Metad
   if (keys.length === 0) return new Map()
   const wanted = JSON.stringify(keys.map(({ tableId, pk }) => ({ t: tableId, k: pk })))
   // A lateral look-up with a limit keeps to the index whatever the planner believes of the table's size.
-  const { rows } = await sql<{ table_id: number, pk: string, version: string, deleted: boolean, server_id: string, shape: number }>`
-    select r.table_id, r.pk, r.version::text, r.deleted, r.server_id::text, r.shape
+  const { rows } = await sql<{ table_id: number, pk: string, version: string, deleted: boolean, server_id: string, shape: string }>`
+    select r.table_id, r.pk, r.version::text, r.deleted, r.server_id::text, r.shape::text
     from json_to_recordset(${wanted}::text::json) as x (t smallint, k text)
     cross join lateral (
       select s.table_id, s.pk, s.version, s.deleted, s.server_id, s.shape from ${metadata.table('row_state')} s
       where s.scope_id = ${String(scopeId)}::bigint and s.table_id = x.t and s.pk = x.k collate "C" limit 1) r`.execute(trx)
   return new Map(rows.map(row => [
     rowKey(row.table_id, row.pk),
-    { version: Number(row.version), deleted: row.deleted, serverId: Number(row.server_id), shape: row.shape }
+    { version: Number(row.version), deleted: row.deleted, serverId: Number(row.server_id), shape: Number(row.shape) }
   ]))
 }

@@ -41,7 +41,7 @@ export const initial = (schema: string) => ({
       scope_id bigint not null,
       server_id bigint not null,
       version bigint not null,
-      shape integer not null,
+      shape bigint not null,
       table_id smallint not null,
       deleted boolean not null,
       pk text collate "C" not null,
