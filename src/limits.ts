@@ -71,3 +71,19 @@ export const CONNECT_TIMEOUT_S = 5
 
 /** Pause before a connection is made again that broke. postgres.js would wait up to 20 s, and requests would pile up behind it. */
 export const RECONNECT_PAUSE_S = 0.1
+
+/**
+ * Bytes of payloads that one upload may make the server load, complete or show, its own body aside. A single change always
+ * fits: what it sent, what its row had before, and the row that the reply shows.
+ */
+export const MAX_TOUCHED_BYTES = 64 * 1024 * 1024
+
+/** Changes of one batch that the database may refuse one by one. Finding each costs a few statements, under the stream's lock. */
+export const MAX_CULPRITS = 200
+
+/** Bytes of request bodies that may wait in one process, and in one scope of it, for their turn: they are held in memory. */
+export const MAX_QUEUED_BYTES = 256 * 1024 * 1024
+export const MAX_QUEUED_BYTES_PER_SCOPE = 64 * 1024 * 1024
+
+/** Uploads at work in one process, whatever their scopes: fewer than the ten connections that a pool usually has, so that a download finds one. */
+export const MAX_CONCURRENT_UPLOADS = 8

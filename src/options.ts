@@ -116,9 +116,15 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
   }
 }
 
+/** A misspelt `owner` must not leave a table open. */
+const TABLE_OPTIONS = new Set(['table', 'owner', 'columns', 'materialize', 'shared'])
+
 function resolveTable (entry: string | TableOptions): TableRegistration {
   const options = typeof entry === 'string' ? { table: entry } : entry
   if (typeof options?.table !== 'string') throw new ConfigurationError('Option tables has an entry without a table name.')
+  for (const name of Object.keys(options)) {
+    if (!TABLE_OPTIONS.has(name)) throw new ConfigurationError(`Table "${options.table}": there is no option ${name}.`)
+  }
   const parts = options.table.split('.')
   const [schema, table] = parts.length === 1 ? ['public', parts[0] as string] : parts as [string, string]
   if (parts.length > 2 || !NAME.test(schema) || !NAME.test(table)) {

@@ -42,10 +42,20 @@ function exactness (value: string, { kind, type }: ColumnSpec): string | null {
     case 'float4': return `coalesce(${value} = ${value}::float4::text::numeric or ${value}::float8 = ${value}::float4::float8, true)`
     // A fraction of up to 17 digits is how programs spell a double; an integer says what it means.
     case 'float8': return `coalesce(${value} = ${value}::float8::text::numeric or (${value} <> trunc(${value}) and length(ltrim(translate(${value}::text, '-.', ''), '0')) <= 17), true)`
-    case 'date': return `coalesce(${value}::timestamp = ${value}::date, true)`
+    case 'date': return `coalesce(${isFixed(value, kind)} and ${value}::timestamp = ${value}::date, true)`
     // Devices may write nanoseconds; PostgreSQL would round them.
-    default: return `coalesce(${value} !~ '[.][0-9]{6}[0-9]*[1-9]'${modified ? ` and ${value}::${type} = ${value}::${kind}` : ''}, true)`
+    default: return `coalesce(${isFixed(value, kind)} and ${value} !~ '[.][0-9]{6}[0-9]*[1-9]'${modified ? ` and ${value}::${type} = ${value}::${kind}` : ''}, true)`
   }
+}
+
+/**
+ * SQL that is true where a date or time says by itself what it is: not "now", which is the server's; and, where the type has
+ * no zone, without one that PostgreSQL would drop.
+ */
+function isFixed (value: string, kind: string): string {
+  if (kind === 'time') return `${value} ~ '^[0-9:.,]+$'`
+  const pattern = kind === 'timestamptz' ? '^[0-9]' : '^[0-9][-0-9T :.]*(Z|[+]00(:?00)?)?( BC)?$'
+  return `(${value} ~ '${pattern}' or ${value} in ('infinity', '-infinity'))`
 }
 
 function fromEpoch (value: string, codec: 'epoch_s' | 'epoch_ms', kind: string): string {
@@ -58,5 +68,5 @@ function fromEpoch (value: string, codec: 'epoch_s' | 'epoch_ms', kind: string):
 
 /** Devices that keep uuids as BLOBs send base64 of 16 bytes. */
 function uuidFromText (value: string): string {
-  return `case when ${value} ~ '^[A-Za-z0-9+/]{22}==$' then encode(decode(${value}, 'base64'), 'hex')::uuid else ${value}::uuid end`
+  return `case when ${value} ~ '^[A-Za-z0-9+/]{22}==$' then encode(decode(${value}, 'base64'), 'hex')::uuid else regexp_replace(${value}, '^urn:uuid:', '', 'i')::uuid end`
 }

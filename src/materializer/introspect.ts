@@ -30,6 +30,8 @@ interface CatalogForeignKey {
   columns: string[]
   parent: string
   parent_columns: string[]
+  /** ON DELETE CASCADE. */
+  cascades: boolean
 }
 
 /**
@@ -108,6 +110,7 @@ function toSpec (registration: TableRegistration, found: CatalogTable | undefine
       .map(column => [column.name, toColumn(column, registration)])),
     foreignKeys: materialize ? found?.foreign_keys.map(({ constraint, columns, parent }): ForeignKeySpec => ({ constraint, columns, parent })) ?? [] : [],
     references: [],
+    cascades: [],
     children: [],
     rank: 0
   }
@@ -120,11 +123,14 @@ function toColumn ({ name, type, kind }: CatalogColumn, registration: TableRegis
 /** Fills in the references between registered tables. Returns why one of them cannot be kept within a scope, or null. */
 function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<string, TableSpec>): string | null {
   if (!spec.materialize) return null
-  for (const { constraint, columns, parent, parent_columns: parentColumns } of found?.foreign_keys ?? []) {
+  for (const { constraint, columns, parent, parent_columns: parentColumns, cascades } of found?.foreign_keys ?? []) {
     const target = specs.get(parent)
     const [column] = columns
     if (target === undefined || !target.materialize) continue
     const byKey = columns.length === 1 && column !== undefined && parentColumns[0] === target.keyColumn
+    if (byKey && cascades) target.cascades.push({ child: spec, column, constraint })
+    // The owner column is the server's to write: what it refers to is not the device's choice.
+    if (column === spec.owner?.column) continue
     // Nobody could tell whose row it refers to.
     if (!byKey && !target.shared) return `its foreign key ${constraint} refers to ${parent} by (${parentColumns.join(', ')}), not by its primary key, which is not supported yet unless that table is shared`
     if (byKey) spec.references.push({ column, parent: target })
@@ -160,7 +166,7 @@ async function readCatalog (db: Kysely<Database>, registrations: TableRegistrati
         from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'p'),
       'foreign_keys', coalesce((
         select json_agg(json_build_object(
-          'constraint', f.conname, 'parent', pn.nspname || '.' || p.relname,
+          'constraint', f.conname, 'cascades', f.confdeltype = 'c', 'parent', pn.nspname || '.' || p.relname,
           'columns', (select json_agg(a.attname order by u.n) from unnest(f.conkey) with ordinality u (attnum, n)
             join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.attnum),
           'parent_columns', (select json_agg(a.attname order by u.n) from unnest(f.confkey) with ordinality u (attnum, n)

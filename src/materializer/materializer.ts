@@ -1,6 +1,7 @@
 import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError } from '../storage/database-error.js'
+import { findCascaded, type CascadedRow } from './cascades.js'
 import { deleteStatement, insertStatement, probeStatement, updateStatement } from './statements.js'
 import type { ColumnSpec, TableSpec } from './table-spec.js'
 
@@ -8,6 +9,8 @@ import type { ColumnSpec, TableSpec } from './table-spec.js'
 export interface RowWrite {
   /** Place of its change in the request. */
   index: number
+  /** Place in the order of writing. */
+  place: number
   /** Table and key as one text. */
   row: string
   table: TableSpec
@@ -26,13 +29,24 @@ export interface RowWrite {
 export type StatementOrder = 'upserts-first' | 'deletes-first' | 'as-requested'
 
 /**
- * Writes a run of rows, no row twice, one statement for each table, verb and set of columns. Returns the rows whose key
- * turned out to be taken by a row that this scope does not have. Throws what the database says about any of them.
+ * Writes a run of rows, no row twice, one statement for each table, verb and set of columns. Throws what the database says
+ * about any of them.
  */
-export async function writeRun (trx: Transaction<Database>, scope: string, run: RowWrite[], order: StatementOrder): Promise<RowWrite[]> {
-  const taken: RowWrite[] = []
-  for (const group of groupRun(run, order)) taken.push(...await writeGroup(trx, scope, group))
-  return taken
+export async function writeRun (trx: Transaction<Database>, scope: string, run: RowWrite[], order: StatementOrder): Promise<RunOutcome> {
+  const outcome: RunOutcome = { taken: [], cascaded: [] }
+  for (const group of groupRun(run, order)) {
+    const [{ table, verb }] = group as [RowWrite]
+    if (verb === 'delete' && table.cascades.length > 0) outcome.cascaded.push(...await findCascaded(trx, group))
+    outcome.taken.push(...await writeGroup(trx, scope, group))
+  }
+  return outcome
+}
+
+export interface RunOutcome {
+  /** Rows whose key turned out to be taken by a row that this scope does not have. */
+  taken: RowWrite[]
+  /** Rows that deletions took along. */
+  cascaded: CascadedRow[]
 }
 
 async function writeGroup (trx: Transaction<Database>, scope: string, group: RowWrite[]): Promise<RowWrite[]> {
@@ -53,7 +67,7 @@ async function writeGroup (trx: Transaction<Database>, scope: string, group: Row
   const absent = group.filter(({ pk }) => !written.has(pk))
   // An insert without effect met a row of someone else. An update without effect met none: the app removed the row behind
   // the stream's back, and the device's row is whole, so that it can be put back.
-  return verb === 'insert' ? absent : await writeRun(trx, scope, absent.map(wholeInsert), 'upserts-first')
+  return verb === 'insert' ? absent : await writeRun(trx, scope, absent.map(wholeInsert), 'upserts-first').then(({ taken }) => taken)
 }
 
 /** The insert that puts an updated row back, with the columns that the update left out. */

@@ -1,6 +1,6 @@
 import { fromWire, wireType } from './column-codec.js'
 import { quoteIdentifier, quoteTable } from './quote-identifier.js'
-import type { ColumnSpec, TableSpec } from './table-spec.js'
+import type { Cascade, ColumnSpec, TableSpec } from './table-spec.js'
 
 /*
  * SQL text for business tables. Parameters: $1 a JSON array of payloads, $2 a JSON array of keys in the same order, $3 the
@@ -45,6 +45,19 @@ export function deleteStatement (table: TableSpec): string {
   if (table.owner === null) return `delete from ${name} as t where ${wanted}`
   return `with gone as (delete from ${name} as t where ${wanted}${ownerCondition(table, '$2')})
 select t.${key}::text as pk from ${name} as t where ${wanted} and not (t.${quoteIdentifier(table.owner.column)} is not distinct from $2::text::${table.owner.type})`
+}
+
+/** Finds the rows of a child table that a deletion of their parents would delete: $1 is the JSON array of the parents' keys. */
+export function cascadedStatement ({ child, column }: Cascade): string {
+  return `select t.${quoteIdentifier(keyOf(child))}::text as pk, t.${quoteIdentifier(column)}::text as parent
+from ${quoteTable(child.schema, child.table)} as t
+where t.${quoteIdentifier(column)} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))`
+}
+
+/** Tells which of the keys in $1 are in the table. */
+export function presentStatement (table: TableSpec): string {
+  return `select t.${quoteIdentifier(keyOf(table))}::text as pk from ${quoteTable(table.schema, table.table)} as t
+where t.${quoteIdentifier(keyOf(table))} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))`
 }
 
 /** Reads one column of payloads as it would be written, to find out whether it is the one that PostgreSQL refuses. */

@@ -24,6 +24,13 @@ export interface Reference {
   parent: TableSpec
 }
 
+export interface Cascade {
+  child: TableSpec
+  /** Column of the child that holds the key of the row that is deleted. */
+  column: string
+  constraint: string
+}
+
 /** All that the service knows of a registered table. */
 export interface TableSpec {
   /** Number in synced_table. */
@@ -42,6 +49,8 @@ export interface TableSpec {
   columns: ReadonlyMap<string, ColumnSpec>
   foreignKeys: ForeignKeySpec[]
   references: Reference[]
+  /** Foreign keys of registered tables by which a deletion here deletes there (ON DELETE CASCADE). */
+  cascades: Cascade[]
   /** Registered tables whose rows refer to this one. */
   children: TableSpec[]
   /** Place in an order in which parents stand before children; cycles are broken somewhere. */

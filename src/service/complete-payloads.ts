@@ -1,5 +1,5 @@
 import type { Transaction } from 'kysely'
-import { readPayloads } from '../storage/change-log.js'
+import { readPayloads, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
 import { MAX_PAYLOAD_KEYS } from '../limits.js'
@@ -17,7 +17,7 @@ import type { Refusal } from './prepare.js'
  * Returns the changes whose row would become larger than a payload may be, by index: a row that grows by a key with each
  * update must end somewhere.
  */
-export async function completePayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, { writes }: Judgement, known: Known, maxPayloadBytes: number): Promise<Map<number, Refusal>> {
+export async function completePayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, { writes }: Judgement, known: Known, maxPayloadBytes: number, spend: Spend): Promise<Map<number, Refusal>> {
   const overgrown = new Map<number, Refusal>()
   const first = new Map<string, Write>()
   const differing = new Set<string>()
@@ -33,7 +33,7 @@ export async function completePayloads (trx: Transaction<Database>, metadata: Me
 
   const positions = new Map<string, number>()
   for (const row of differing) if (first.get(row)?.hadLiveRow === true) positions.set(row, known.rows.get(row)?.serverId as number)
-  const payloads = await readPayloads(trx, metadata, scopeId, [...positions.values()])
+  const payloads = await readPayloads(trx, metadata, scopeId, [...positions.values()], spend)
   const current = new Map<string, string | null>()
   for (const [row, position] of positions) current.set(row, payloads.get(position) ?? null)
   for (const write of writes) {
@@ -41,7 +41,7 @@ export async function completePayloads (trx: Transaction<Database>, metadata: Me
     if (!differing.has(row)) continue
     const before = current.get(row)
     if (isUpdate(write) && before !== null && before !== undefined) {
-      const keys = complete(write.stored, before)
+      const keys = complete(write.stored, before, spend)
       if (write.stored.carried > 0 && (keys > MAX_PAYLOAD_KEYS || Buffer.byteLength(write.stored.text as string) > maxPayloadBytes)) {
         overgrown.set(write.change.index, { reason: 'bad_payload', message: `With what it had before, the row has more than ${maxPayloadBytes} bytes or ${MAX_PAYLOAD_KEYS} keys.` })
       }
@@ -56,11 +56,13 @@ function isUpdate ({ change, hadLiveRow }: Write): boolean {
 }
 
 /** Adds what is missing; returns the number of keys. */
-function complete (stored: StoredPayload, before: string): number {
+function complete (stored: StoredPayload, before: string, spend: Spend): number {
   const text = stored.text as string
   const keys = new Set(membersOf(text).map(({ key }) => key))
   const missing = membersOf(before).filter(({ key }) => !keys.has(key))
   if (missing.length === 0) return keys.size
+  // Each change of a row carries the whole row: many of them in one batch add up.
+  spend(missing.reduce((sum, { key, value }) => sum + key.length + value.length + 4, text.length))
   const added = missing.map(({ key, value }) => `${JSON.stringify(key)}:${value}`).join(',')
   stored.text = `${text.slice(0, text.lastIndexOf('}')).trimEnd()}${keys.size === 0 ? '' : ','}${added}}`
   stored.carried = missing.length

@@ -64,19 +64,21 @@ export interface Judgement {
  * The rules of judging, all of them and nowhere else. Pure: the verdicts follow from the batch, from what the stream held
  * and from what has been refused so far, in request order, each change on the result of the one before.
  *
- * `refused` holds what the database, or a missing parent, refused in an earlier round; parents that turn out to be
- * missing are added to it, until nothing more is missing.
+ * `refusedBefore` holds what the database refused in an earlier round. Changes whose parents turn out to be missing are
+ * refused here, each time anew: what took the parent away may itself be refused in the next round.
  */
-export function decide (changes: Array<PreparedChange | UnreadableChange>, known: Known, refused: Map<number, Refusal>): Judgement {
+export function decide (changes: Array<PreparedChange | UnreadableChange>, known: Known, refusedBefore: ReadonlyMap<number, Refusal>): Judgement {
+  const refused = new Map(refusedBefore)
+  const spellings = new Map<string, string>()
   for (;;) {
-    const judgement = judge(changes, known, refused)
+    const judgement = judge(changes, known, refused, spellings)
     const missing = findMissingParents(judgement, known)
     if (missing.size === 0) return judgement
     for (const [index, refusal] of missing) refused.set(index, refusal)
   }
 }
 
-function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known, refused: ReadonlyMap<number, Refusal>): Judgement {
+function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known, refused: ReadonlyMap<number, Refusal>, spellings: Map<string, string>): Judgement {
   const rows = new Map<string, FinalRow>()
   for (const [row, { version, deleted, serverId }] of known.rows) rows.set(row, { version, deleted, serverId, write: null })
   const ledger = new Map(known.ledger)
@@ -96,7 +98,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     if ('unreadable' in change) return { verdict: 'invalid', change, refusal: change.unreadable }
     const earlier = ledger.get(change.sourceChangeId)
     if (earlier !== undefined) {
-      if (isSameContent(change, earlier)) return { verdict: 'nothing', change, version: earlier.version, replay: true, completed: change.completed || earlier.carried > 0 }
+      if (isSameContent(change, earlier, spellings)) return { verdict: 'nothing', change, version: earlier.version, replay: true, completed: change.completed || earlier.carried > 0 }
       if (!known.olderClient) return { verdict: 'invalid', change, refusal: REUSED }
     }
     const refusal = change.refusal ?? (spoiled.has(change.row) ? null : refused.get(change.index))
@@ -134,11 +136,19 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
 }
 
 /** Same table, key and kind, and a payload that means the same. Base and INSERT against UPDATE do not count. */
-function isSameContent (change: PreparedChange, entry: LedgerEntry): boolean {
+function isSameContent (change: PreparedChange, entry: LedgerEntry, spellings: Map<string, string>): boolean {
   if (change.row !== rowKey(entry.tableId, entry.pk) || (change.op === 'DELETE') !== entry.deletes) return false
   if (change.payload === null || entry.payload === null) return change.payload === entry.payload
   const sent = entry.carried === 0 ? entry.payload : withoutLast(entry.payload, entry.carried)
-  return change.payload === sent || canonical(change.payload) === canonical(sent)
+  return change.payload === sent || canonicalOnce(change.payload) === canonicalOnce(sent)
+
+  function canonicalOnce (text: string): string {
+    const known = spellings.get(text)
+    if (known !== undefined) return known
+    const spelling = canonical(text)
+    spellings.set(text, spelling)
+    return spelling
+  }
 }
 
 /** The next free number is only known when the whole batch is judged; the reply adds it. */
@@ -146,49 +156,55 @@ const REUSED: Refusal = { reason: 'source_change_id_reused', message: 'This sour
 
 /**
  * Writes whose foreign keys point at rows that are not live in the scope once the batch is through. Parents and children
- * of one batch may come in any order; a refused parent takes its children with it.
+ * of one batch may come in any order; a refused parent takes its children with it. Each write is looked at a bounded number
+ * of times: a refusal takes the later writes of its row along, and only what hangs on that row is looked at again.
  */
-function findMissingParents ({ writes, rows }: Judgement, known: Known): Map<number, Refusal> {
-  const live = new Map<string, boolean>()
-  const isLive = (row: string): boolean => {
-    const cached = live.get(row)
-    if (cached !== undefined) return cached
-    const final = rows.get(row)
-    return final !== undefined && !final.deleted
-  }
+function findMissingParents ({ writes }: Judgement, known: Known): Map<number, Refusal> {
+  const missing = new Map<number, Refusal>()
+  const onRow = new Map<string, Write[]>()
+  const place = new Map<Write, number>()
   const dependents = new Map<string, Write[]>()
   const queue: Write[] = []
   for (const write of writes) {
-    for (const { row } of write.change.parents) {
-      const list = dependents.get(row)
-      if (list === undefined) dependents.set(row, [write])
-      else list.push(write)
+    const { row, parents } = write.change
+    const list = onRow.get(row) ?? []
+    onRow.set(row, list)
+    place.set(write, list.push(write) - 1)
+    for (const parent of parents) {
+      if (!parent.mustBeLive) continue
+      const hanging = dependents.get(parent.row)
+      if (hanging === undefined) dependents.set(parent.row, [write])
+      else hanging.push(write)
     }
-    if (write.change.parents.length > 0) queue.push(write)
+    if (parents.length > 0) queue.push(write)
   }
-  const missing = new Map<number, Refusal>()
+  /** How many writes of a row stand; those after them went with one that was refused. */
+  const standing = new Map<string, number>()
+  const standingOf = (row: string): number => standing.get(row) ?? onRow.get(row)?.length ?? 0
+  const wasLive = (row: string): boolean => known.rows.get(row)?.deleted === false
+  const isLive = (row: string): boolean => {
+    const count = standingOf(row)
+    return count === 0 ? wasLive(row) : onRow.get(row)?.[count - 1]?.change.op !== 'DELETE'
+  }
+  /** For a write that a later one of the batch replaces: its parent was there when it counted. */
+  const wasEverLive = (row: string): boolean => wasLive(row) || standingOf(row) > 0
+
   for (let write = queue.pop(); write !== undefined; write = queue.pop()) {
     const { change } = write
-    if (missing.has(change.index)) continue
-    const isFinal = rows.get(change.row)?.write === write
-    const absent = change.parents.filter(parent => parent.row !== change.row && !(isFinal ? isLive(parent.row) : wasEverLive(parent.row)))
+    const at = place.get(write) as number
+    const count = standingOf(change.row)
+    if (at >= count) continue
+    const has = at === count - 1 ? isLive : wasEverLive
+    const absent = change.parents.filter(({ row, mustBeLive }) => mustBeLive && row !== change.row && !has(row))
     if (absent.length === 0) continue
     missing.set(change.index, {
       reason: 'fk_missing',
       message: `The row refers to ${absent.map(({ name }) => name).join(', ')}, which ${absent.length === 1 ? 'is' : 'are'} not there.`,
       details: { missing: absent.map(({ name }) => name) }
     })
-    // Without this write, and those after it on its row, the row stays as it was before.
-    if (isLive(change.row) && !write.hadLiveRow) {
-      live.set(change.row, false)
-      queue.push(...dependents.get(change.row) ?? [])
-    }
+    standing.set(change.row, at)
+    if (at > 0) queue.push((onRow.get(change.row) as Write[])[at - 1] as Write)
+    for (const hanging of dependents.get(change.row) ?? []) queue.push(hanging)
   }
   return missing
-
-  /** For a write that a later one of the batch replaces: its parent was there when it counted. */
-  function wasEverLive (row: string): boolean {
-    const before = known.rows.get(row)
-    return (before !== undefined && !before.deleted) || (rows.get(row)?.write !== null && rows.has(row))
-  }
 }

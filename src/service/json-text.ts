@@ -96,30 +96,34 @@ export function withoutLast (text: string, count: number): string {
 
 /** One spelling for all JSON texts that mean the same: no white space, keys sorted, strings decoded; numbers stay as written. */
 export function canonical (text: string): string {
-  return canonicalAt(text, skipSpace(text, 0))
+  return canonicalAt(text, skipSpace(text, 0)).text
 }
 
-function canonicalAt (text: string, at: number): string {
+/** The spelling of the value at `at`, and where it ends: each character is walked once. */
+function canonicalAt (text: string, at: number): { text: string, end: number } {
   const first = text.charCodeAt(at)
   if (first === OPEN_BRACE) {
     const members: Array<[string, string]> = []
-    eachMember(text, at, (key, start) => {
-      members.push([key, canonicalAt(text, start)])
-      return endOfValue(text, start)
+    const end = eachMember(text, at, (key, start) => {
+      const value = canonicalAt(text, start)
+      members.push([key, value.text])
+      return value.end
     })
     members.sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0)
-    return '{' + members.map(([key, value]) => JSON.stringify(key) + ':' + value).join(',') + '}'
+    return { text: '{' + members.map(([key, value]) => JSON.stringify(key) + ':' + value).join(',') + '}', end }
   }
   if (first === OPEN_BRACKET) {
     const elements: string[] = []
-    eachElement(text, at, start => {
-      elements.push(canonicalAt(text, start))
-      return endOfValue(text, start)
+    const end = eachElement(text, at, start => {
+      const value = canonicalAt(text, start)
+      elements.push(value.text)
+      return value.end
     })
-    return '[' + elements.join(',') + ']'
+    return { text: '[' + elements.join(',') + ']', end }
   }
-  const value = text.slice(at, endOfValue(text, at))
-  return first === QUOTE ? JSON.stringify(JSON.parse(value)) : value
+  const end = endOfValue(text, at)
+  const value = text.slice(at, end)
+  return { text: first === QUOTE ? JSON.stringify(JSON.parse(value)) : value, end }
 }
 
 function endOfString (text: string, at: number): number {

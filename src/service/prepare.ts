@@ -22,6 +22,8 @@ export interface ParentRow {
   pk: string
   /** `schema.table:key`, as the reply names it. */
   name: string
+  /** False for reference rows that everybody may refer to: they only count for the order of writing. */
+  mustBeLive: boolean
 }
 
 /** A change with its names resolved and its payload normalised, ready to be judged. */
@@ -151,18 +153,29 @@ function fillIn (prepared: PreparedChange, { text, members }: PayloadText, value
     }
   }
   prepared.payload = stored + text.slice(copied)
-  prepared.shape = shapeOf(members.map(({ key }) => key))
+  const keys = members.map(({ key }) => key)
+  if (table.owner !== null && !keys.includes(table.owner.column)) {
+    // The device has no such column; others may.
+    keys.push(table.owner.column)
+    prepared.payload = withMember(prepared.payload, members.length === 0, table.owner.column, scope)
+  }
+  prepared.shape = shapeOf(keys)
   if (table.owner !== null && ownerText(scope, table.owner.type) !== scope) {
     prepared.refusal = { reason: 'not_owner', message: `${table.name} holds its owner as ${table.owner.type}, which the scope's name is not in its one spelling.` }
   }
   // Whatever order the device has them in: rows of the same columns share a statement.
   prepared.columns.sort()
   for (const { column, parent } of table.references) {
-    const value = Object.hasOwn(values, column) ? values[column] : null
-    const key = typeof value === 'string' && !parent.shared ? normalizeUuidValue(value) : null
-    if (key !== null) prepared.parents.push({ row: rowKey(parent.id, key), tableId: parent.id, pk: key, name: `${parent.name}:${key}` })
+    // A key that is a reference too refers even where the payload leaves it out.
+    const value = column === table.keyColumn ? pk : Object.hasOwn(values, column) ? values[column] : null
+    const key = typeof value === 'string' ? normalizeUuidValue(value) : null
+    if (key !== null) prepared.parents.push({ row: rowKey(parent.id, key), tableId: parent.id, pk: key, name: `${parent.name}:${key}`, mustBeLive: !parent.shared })
   }
   return null
+}
+
+function withMember (object: string, isEmpty: boolean, key: string, value: string): string {
+  return `${object.slice(0, object.lastIndexOf('}')).trimEnd()}${isEmpty ? '' : ','}${JSON.stringify(key)}:${JSON.stringify(value)}}`
 }
 
 /**

@@ -6,9 +6,9 @@ import type { Refusal } from './prepare.js'
 /**
  * SQLSTATEs by which the database refuses a row: a value its type (22), a constraint (23, 44), a privilege or a policy
  * (42501), a limit of its own such as the length of an index entry (54), code of the app in triggers and functions
- * (21, 2F, 38, 39, and P0 and all others that such code may choose: the standard leaves I to Z to it).
+ * (09, 20, 21, 27, 2F, 38, 39, and P0 and all others that such code may choose: the standard leaves I to Z to it).
  */
-const ROW_PROBLEM = /^(?:2[123F]|3[89]|44|54|[6-9I-WYZ]|X[^X])|^42501$/
+const ROW_PROBLEM = /^(?:09|2[01237F]|3[89]|44|54|[6-9I-WYZ]|X[^X])|^42501$/
 
 /** The database refuses a row's content. Anything else is about the server. */
 export function isRowProblem ({ sqlstate }: DatabaseError): boolean {
@@ -21,9 +21,9 @@ export function mayBeOrder (error: unknown): boolean {
   return sqlstate === '23505' || sqlstate === '23P01'
 }
 
-/** What one row was refused for may be due to its place among the others: a unique value not yet free, a child not yet gone. */
-export function mayBePlace (error: unknown, { verb }: RowWrite): boolean {
-  return mayBeOrder(error) || (verb === 'delete' && asDatabaseError(error)?.sqlstate === '23503')
+/** What one row was refused for may be due to its place among the others: a unique value not yet free, a child not yet gone, a parent apart. */
+export function mayBePlace (error: unknown): boolean {
+  return mayBeOrder(error) || asDatabaseError(error)?.sqlstate === '23503'
 }
 
 /** A value that its type refuses: PostgreSQL does not say which column it was read for. */
@@ -34,6 +34,11 @@ export function isUnreadable (error: unknown): boolean {
 /** The key belongs to a row that this scope does not have. Whose it is stays unsaid. */
 export function taken (_row: RowWrite): Refusal {
   return { reason: 'not_owner', message: 'The key is not available.' }
+}
+
+/** A deletion that would take along a row that is not live in this scope: somebody else's, or the app's own. */
+export function reachesFurther (constraint: string): Refusal {
+  return { reason: 'constraint_violation', message: `Other rows refer to the row by ${constraint}.`, details: { constraint, column: null, sqlstate: '23503' } }
 }
 
 /** What the database said about a row, in words of our own: its messages may show other rows or the app's internals. */

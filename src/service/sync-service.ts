@@ -15,7 +15,7 @@ import { reading } from '../storage/transaction.js'
 import { VERSION } from '../version.js'
 import { download, type DownloadContext, type DownloadResult } from './download.js'
 import { checkIdentity } from './identity.js'
-import { ScopeQueue } from './scope-queue.js'
+import { UploadQueue } from './upload-queue.js'
 import { upload, type UploadContext, type UploadResult } from './upload.js'
 import { parseUploadBody, type UploadBody } from './upload-body.js'
 
@@ -24,7 +24,7 @@ export class OversyncService {
   readonly #options: ResolvedOptions
   readonly #connection: Connection
   readonly #context: UploadContext & DownloadContext
-  readonly #queue = new ScopeQueue()
+  readonly #queue = new UploadQueue()
   #closing = false
 
   private constructor (options: ResolvedOptions, connection: Connection, context: UploadContext & DownloadContext) {
@@ -66,7 +66,7 @@ export class OversyncService {
     if (version !== undefined && version < this.#options.minSchemaVersion) {
       throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
     }
-    return await this.#queue.run(caller.scope, async () => await upload(this.#context, caller, parsed))
+    return await this.#queue.run(caller.scope, parsed.bytes, async () => await upload(this.#context, caller, parsed))
   }
 
   /** Reads a page of the caller's stream. Throws a SyncError where the query is refused. */

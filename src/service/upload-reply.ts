@@ -1,4 +1,5 @@
 import type { TableSpec } from '../materializer/table-spec.js'
+import type { Spend } from '../storage/change-log.js'
 import type { Decision, FinalRow, Judgement } from './decide.js'
 import type { PreparedChange } from './prepare.js'
 
@@ -13,11 +14,12 @@ export interface ReplyParts {
   judgement: Judgement
   /** Payloads of rows that the batch did not write, by position. */
   payloads: ReadonlyMap<number, string | null>
+  spend: Spend
   fields: { head: number, epoch: string, sourceId: string, nextSourceChangeId: number }
 }
 
 /** The reply as JSON text. Built by hand around the payloads, which must not pass through JavaScript's numbers. */
-export function uploadReply ({ judgement, payloads, fields }: ReplyParts): { json: string, counts: UploadCounts } {
+export function uploadReply ({ judgement, payloads, spend, fields }: ReplyParts): { json: string, counts: UploadCounts } {
   const counts: UploadCounts = { applied: 0, replayed: 0, conflict: 0, invalid: 0 }
   let accepted = true
   const statuses = judgement.decisions.map(decision => {
@@ -25,28 +27,28 @@ export function uploadReply ({ judgement, payloads, fields }: ReplyParts): { jso
     else if (decision.verdict === 'nothing') counts[decision.replay ? 'replayed' : 'applied']++
     else counts[decision.verdict]++
     if (decision.verdict === 'invalid' && (decision.refusal.reason === 'unregistered_table' || decision.refusal.reason === 'batch_too_large')) accepted = false
-    return statusText(decision, judgement, payloads, fields.nextSourceChangeId)
+    return statusText(decision, judgement, payloads, spend, fields.nextSourceChangeId)
   })
   const json = `{"accepted":${accepted},"highest_server_seq":${fields.head},"statuses":[${statuses.join(',')}],` +
     `"epoch":${JSON.stringify(fields.epoch)},"source_id":${JSON.stringify(fields.sourceId)},"next_source_change_id":${fields.nextSourceChangeId}}`
   return { json, counts }
 }
 
-function statusText (decision: Decision, { rows }: Judgement, payloads: ReadonlyMap<number, string | null>, nextSourceChangeId: number): string {
+function statusText (decision: Decision, { rows }: Judgement, payloads: ReadonlyMap<number, string | null>, spend: Spend, nextSourceChangeId: number): string {
   switch (decision.verdict) {
     case 'write': {
       const { change, version } = decision.write
-      return applied(change, version, change.completed || decision.write.stored.carried > 0 ? rows.get(change.row) : undefined, payloads)
+      return applied(change, version, change.completed || decision.write.stored.carried > 0 ? rows.get(change.row) : undefined, payloads, spend)
     }
     case 'nothing': {
       const { change, version, replay, completed } = decision
       const row = rows.get(change.row)
       const differs = replay && row !== undefined && (row.version !== version || completed)
-      return applied(change, version, differs ? row : undefined, payloads)
+      return applied(change, version, differs ? row : undefined, payloads, spend)
     }
     case 'conflict': {
       const { change } = decision
-      return `{"source_change_id":${change.sourceChangeId},"status":"conflict","server_row":${rowText(change.table, change.pk, rows.get(change.row), payloads)}}`
+      return `{"source_change_id":${change.sourceChangeId},"status":"conflict","server_row":${rowText(change.table, change.pk, rows.get(change.row), payloads, spend)}}`
     }
     case 'invalid': {
       const { reason, message } = decision.refusal
@@ -58,17 +60,19 @@ function statusText (decision: Decision, { rows }: Judgement, payloads: Readonly
   }
 }
 
-function applied (change: PreparedChange, version: number | null, row: FinalRow | undefined, payloads: ReadonlyMap<number, string | null>): string {
+function applied (change: PreparedChange, version: number | null, row: FinalRow | undefined, payloads: ReadonlyMap<number, string | null>, spend: Spend): string {
   return `{"source_change_id":${change.sourceChangeId},"status":"applied"` +
     (version === null ? '' : `,"new_server_version":${version}`) +
-    (row === undefined ? '' : `,"server_row":${rowText(change.table, change.pk, row, payloads)}`) + '}'
+    (row === undefined ? '' : `,"server_row":${rowText(change.table, change.pk, row, payloads, spend)}`) + '}'
 }
 
 /** A row as the batch leaves it; version 0 and deleted where the stream has never had it. */
-function rowText (table: TableSpec, pk: string, row: FinalRow | undefined, payloads: ReadonlyMap<number, string | null>): string {
+function rowText (table: TableSpec, pk: string, row: FinalRow | undefined, payloads: ReadonlyMap<number, string | null>, spend: Spend): string {
   const deleted = row?.deleted ?? true
   const payload = row === undefined || deleted ? null : row.write !== null ? row.write.stored.text : payloads.get(row.serverId)
   if (!deleted && (payload === null || payload === undefined)) throw new Error(`The latest payload of ${table.name} ${pk} is not in the log.`)
+  // Shown once for each change that asks, however small that was.
+  spend(payload?.length ?? 0)
   return `{"schema_name":"${table.schema}","table_name":"${table.table}","id":${JSON.stringify(pk)},` +
     `"server_version":${row?.version ?? 0},"deleted":${deleted},"payload":${payload ?? 'null'}}`
 }

@@ -15,12 +15,23 @@ export interface LedgerEntry {
   carried: number
 }
 
+/** Told how many bytes of payloads are about to be read; throws where that is too much. */
+export type Spend = (bytes: number) => void
+
 /** The entries of a source under the given numbers. */
-export async function readLedger (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[]): Promise<Map<number, LedgerEntry>> {
+export async function readLedger (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[], spend: Spend): Promise<Map<number, LedgerEntry>> {
   if (sourceChangeIds.length === 0) return new Map()
+  const ids = JSON.stringify(sourceChangeIds)
+  const { rows: [size] } = await sql<{ bytes: string }>`
+    select coalesce(sum(l.payload_bytes), 0)::text as bytes
+    from json_array_elements_text(${ids}::text::json) as x (id)
+    cross join lateral (
+      select c.payload_bytes from ${metadata.table('change_log')} c
+      where c.scope_id = ${String(scopeId)}::bigint and c.source_no = ${sourceNo}::int and c.source_change_id = x.id::bigint limit 1) l`.execute(trx)
+  spend(Number(size?.bytes))
   const { rows } = await sql<{ source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null, carried: number }>`
     select l.source_change_id::text, l.table_id, l.pk, l.op = 'D' as deletes, l.version::text, l.server_id::text, l.payload::text, l.carried
-    from json_array_elements_text(${JSON.stringify(sourceChangeIds)}::text::json) as x (id)
+    from json_array_elements_text(${ids}::text::json) as x (id)
     cross join lateral (
       select * from ${metadata.table('change_log')} c
       where c.scope_id = ${String(scopeId)}::bigint and c.source_no = ${sourceNo}::int and c.source_change_id = x.id::bigint limit 1) l`.execute(trx)
@@ -36,11 +47,19 @@ export async function readLedger (trx: Transaction<Database>, metadata: Metadata
 }
 
 /** Payloads as stored, by position. */
-export async function readPayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, serverIds: number[]): Promise<Map<number, string | null>> {
+export async function readPayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, serverIds: number[], spend: Spend): Promise<Map<number, string | null>> {
   if (serverIds.length === 0) return new Map()
+  const ids = JSON.stringify(serverIds)
+  const { rows: [size] } = await sql<{ bytes: string }>`
+    select coalesce(sum(l.payload_bytes), 0)::text as bytes
+    from json_array_elements_text(${ids}::text::json) as x (id)
+    cross join lateral (
+      select c.payload_bytes from ${metadata.table('change_log')} c
+      where c.scope_id = ${String(scopeId)}::bigint and c.server_id = x.id::bigint limit 1) l`.execute(trx)
+  spend(Number(size?.bytes))
   const { rows } = await sql<{ server_id: string, payload: string | null }>`
     select l.server_id::text, l.payload::text
-    from json_array_elements_text(${JSON.stringify(serverIds)}::text::json) as x (id)
+    from json_array_elements_text(${ids}::text::json) as x (id)
     cross join lateral (
       select c.server_id, c.payload from ${metadata.table('change_log')} c
       where c.scope_id = ${String(scopeId)}::bigint and c.server_id = x.id::bigint limit 1) l`.execute(trx)
@@ -48,6 +67,7 @@ export async function readPayloads (trx: Transaction<Database>, metadata: Metada
 }
 
 export interface NewEntry {
+  sourceNo: number
   serverId: number
   sourceChangeId: number
   tableId: number
@@ -70,17 +90,17 @@ export interface NewEntry {
 export async function appendEntries (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, entries: NewEntry[], head: number, maxChangeId: number): Promise<void> {
   // Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent.
   const document = '[' + entries.map(entry =>
-    `{"s":${entry.serverId},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
+    `{"s":${entry.serverId},"q":${entry.sourceNo},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
     `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
   ).join(',') + ']'
   const scope = sql`${String(scopeId)}::bigint`
   await sql`
     with entry as materialized (
       select * from json_to_recordset(${document}::text::json)
-        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, p json)
+        as x (s bigint, q integer, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, p json)
     ), log as (
       insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes, carried)
-      select ${scope}, s, ${sourceNo}::int, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n from entry order by s
+      select ${scope}, s, q, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n from entry order by s
     ), state as (
       insert into ${metadata.table('row_state')} as r (scope_id, table_id, pk, version, deleted, server_id, shape)
       select ${scope}, t, k, v, o = 'D', s, h from entry where l

@@ -1,5 +1,6 @@
 import { Kysely } from 'kysely'
 import postgres, { type Sql } from 'postgres'
+import { ConfigurationError } from '../errors.js'
 import { CONNECT_TIMEOUT_S, RECONNECT_PAUSE_S } from '../limits.js'
 import type { Database } from './database.js'
 import { PostgresJSDialect } from './postgres-js-dialect.js'
@@ -16,9 +17,20 @@ export function connect (database: string | Sql | Kysely<any>): Connection {
     const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, backoff: () => RECONNECT_PAUSE_S, onnotice: () => {} })
     return { db: overPostgres(client), close: async () => { await client.end({ timeout: 5 }) } }
   }
-  if (typeof database === 'function') return { db: overPostgres(database), close: async () => {} }
+  if (typeof database === 'function') {
+    refuseTransforms(database)
+    return { db: overPostgres(database), close: async () => {} }
+  }
   // The app's plugins (camel case, for one) are not for the metadata.
   return { db: database.withoutPlugins() as Kysely<Database>, close: async () => {} }
+}
+
+/** `transform: postgres.camel` and its like rename the columns of the metadata too. */
+function refuseTransforms (client: Sql): void {
+  const { column, value, row } = client.options.transform
+  if (column.from !== undefined || value.from !== undefined || row.from !== undefined) {
+    throw new ConfigurationError('Option database is a postgres.js instance with a transform, which would rename the columns of the metadata. Give a connection string, or an instance without it.')
+  }
 }
 
 function overPostgres (client: Sql): Kysely<Database> {
