@@ -16,7 +16,7 @@ export function whyUnsupported ({ kind, codec, type }: ColumnSpec): string | nul
 /** The type as which json_to_recordset reads the value from the payload. */
 export function wireType ({ kind, codec, type }: ColumnSpec): string {
   if (codec !== null) return 'bigint'
-  return PLAIN_KINDS.has(kind) ? type : kind === 'numeric' || kind === 'float4' || kind === 'float8' ? 'numeric' : 'text'
+  return PLAIN_KINDS.has(kind) ? type : kind === 'numeric' ? 'numeric' : 'text'
 }
 
 /** SQL that turns the value read as its wire type into the column's value. */
@@ -39,9 +39,9 @@ function exactness (value: string, { kind, type }: ColumnSpec): string | null {
     case 'varchar': return modified ? `coalesce(${value} = ${value}::${type}, true)` : null
     case 'numeric': return modified ? `coalesce(${value} = ${value}::${type}, true)` : null
     // As short as float4 prints it, or as long as a device's double spells the same float4.
-    case 'float4': return `coalesce(${value} = ${value}::float4::text::numeric or ${value}::float8 = ${value}::float4::float8, true)`
+    case 'float4': return `coalesce(${value}::numeric = ${value}::float4::text::numeric or ${value}::float8 = ${value}::float4::float8, true)`
     // A fraction of up to 17 digits is how programs spell a double; an integer says what it means.
-    case 'float8': return `coalesce(${value} = ${value}::float8::text::numeric or (${value} <> trunc(${value}) and length(ltrim(translate(${value}::text, '-.', ''), '0')) <= 17), true)`
+    case 'float8': return `coalesce(${value}::numeric = ${value}::float8::text::numeric or (${value}::numeric <> trunc(${value}::numeric) and length(ltrim(translate(${value}::numeric::text, '-.', ''), '0')) <= 17), true)`
     case 'date': return `coalesce(${isFixed(value, kind)} and ${value}::timestamp = ${value}::date, true)`
     // Devices may write nanoseconds; PostgreSQL would round them.
     default: return `coalesce(${isFixed(value, kind)} and ${value} !~ '[.][0-9]{6}[0-9]*[1-9]'${modified ? ` and ${value}::${type} = ${value}::${kind}` : ''}, true)`
