@@ -66,7 +66,7 @@ class Day {
   #statement (db: Device['db']): void {
     const text = `${this.#seed}.${++this.#token}`
     const number = this.#token
-    switch (this.#below(12)) {
+    switch (this.#below(16)) {
       case 0: db.prepare('insert into users values (?, ?, ?, 1, 1)').run(this.#key(1), text, text); break
       case 1: db.prepare('insert or replace into users values (?, ?, ?, 1, 1)').run(this.#key(1), text, text); break
       case 2: db.prepare('insert into posts (id, title, author_id) values (?, ?, ?)').run(this.#key(2), text, this.#next() < 0.6 ? this.#key(1) : null); break
@@ -77,6 +77,10 @@ class Day {
       case 7: db.prepare('delete from users where id = ?').run(this.#key(1)); break
       case 8: db.prepare('insert into typed_rows (id, note, big) values (?, ?, ?) on conflict (id) do update set big = excluded.big').run(this.#key(3), text, number); break
       case 9: db.prepare('update posts set id = ? where id = ?').run(this.#key(2), this.#key(2)); break
+      case 12: db.prepare('insert into files (id, name, data) values (?, ?, ?)').run(this.#key(4), text, Buffer.from(text)); break
+      case 13: db.prepare('insert into file_reviews values (?, ?, ?)').run(this.#key(5), text, this.#key(4)); break
+      case 14: db.prepare('delete from files where id = ?').run(this.#key(4)); break
+      case 15: db.prepare('update file_reviews set review = ?, file_id = ? where id = ?').run(text, this.#key(4), this.#key(5)); break
       // Longer than PostgreSQL allows: refused and held.
       case 10: db.prepare('insert or replace into typed_rows (id, note) values (?, ?)').run(this.#key(3), text.padEnd(1001, 'x')); break
       default: db.prepare('update typed_rows set note = ?, blob = ? where id = ?').run(text, Buffer.from([number & 255]), this.#key(3))
