@@ -12,7 +12,7 @@ export const CLIENT_ERRORS = {
   busy: { retry: true, advice: 'The connection is inside a transaction of the app. Call again when it is over.' },
   authentication_failed: { retry: false, advice: 'Sign in again, or give a fresh token from getToken.' },
   forbidden: { retry: false, advice: 'The server refuses this user.' },
-  token_unavailable: { retry: false, advice: 'getToken threw; its error is the cause.' },
+  token_unavailable: { retry: true, advice: 'getToken threw; its error is the cause. Without a network it may well do so.' },
   redirected: { retry: false, advice: 'The reply was a redirect, to a login page perhaps. Correct the url, or get through the captive portal.' },
   not_json: { retry: true, advice: 'The reply is not JSON: a captive portal, a proxy, or a reply that was cut.' },
   protocol_error: { retry: false, advice: 'The reply breaks the contract; nothing was changed on the device. Compare the versions of client and server.' },

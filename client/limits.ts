@@ -56,3 +56,6 @@ export const BUSY_TIMEOUT_MS = 5_000
 
 /** Bytes of a key as text: the server's bound. */
 export const MAX_KEY_BYTES = 1_024
+
+/** Uploads of one drain that may neither apply nor hold anything, besides one for each row: a server that answers the same for ever must not keep us. */
+export const MAX_IDLE_UPLOADS = 20

@@ -49,10 +49,14 @@ export interface Settings {
   headers: Readonly<Record<string, string>>
 }
 
+const OPTIONS = new Set(['url', 'schema', 'tables', 'userId', 'deviceId', 'getToken', 'fetch', 'timeoutMs', 'uploadBatchSize', 'downloadLimit', 'headers'])
+
 export function readOptions (options: SyncClientOptions): Settings {
+  for (const name of Object.keys(options)) require(OPTIONS.has(name), `${name} is not known`)
   require(typeof options.url === 'string' && /^https?:\/\//.test(options.url), 'url must begin with http:// or https://')
   require(typeof options.userId === 'string' && options.userId !== '', 'userId must be a text that is not empty')
-  require(options.deviceId === undefined || (options.deviceId !== '' && !options.deviceId.startsWith('oversync:')), "deviceId must not be empty or begin with 'oversync:'")
+  // It travels as a header.
+  require(options.deviceId === undefined || (/^[\x21-\x7e]{1,255}$/.test(options.deviceId) && !options.deviceId.startsWith('oversync:')), "deviceId must be 1 to 255 visible ASCII characters and not begin with 'oversync:'")
   const schema = (options.schema ?? 'public').trim().toLowerCase()
   require(/^[a-z0-9_]+$/.test(schema), 'schema must consist of a-z, 0-9 and _')
   require(options.tables.length > 0, 'tables must name at least one table')

@@ -8,6 +8,7 @@ import { readConflicts, type ConflictRecord } from './sqlite/conflict-log.js'
 import { discardHeld, readHeld, retryHeld, type HeldRow } from './sqlite/held.js'
 import { openFile } from './sqlite/open-file.js'
 import { adoptExtra } from './sqlite/adopt-extra.js'
+import { readShadowRows, type ShadowRow } from './sqlite/shadow.js'
 import { transact } from './sqlite/transaction.js'
 import { downloadWindow, hydrate, type DownloadReport } from './sync/download.js'
 import type { Session } from './sync/session.js'
@@ -57,6 +58,8 @@ export interface SyncClient {
   retryHeld: (id?: number) => number
   /** Give up the local change of a held row and take the server's row. False where the row is no longer held, or cannot be written. */
   discardHeld: (id: number) => boolean
+  /** Rows of the server that cannot be shown yet, with the reason. */
+  shadow: () => ShadowRow[]
   /** Automatic decisions, oldest first. */
   conflicts: () => ConflictRecord[]
   /** Waits for the running call, then closes the driver. Capture goes on: triggers live in the file. */
@@ -68,6 +71,7 @@ export interface SyncClient {
  * `wrong_device`, `invalid_option`, `busy`) and leaves the file as it was where it cannot.
  */
 export function createSyncClient (driver: Driver, options: SyncClientOptions): SyncClient {
+  if (typeof driver?.all !== 'function' || typeof driver.exec !== 'function') throw new SyncClientError('invalid_option', 'The first argument must be a driver: betterSqlite3(db), for example.')
   const settings = readOptions(options)
   const tables = openFile(driver, settings)
   const session: Session = {
@@ -122,6 +126,10 @@ export function createSyncClient (driver: Driver, options: SyncClientOptions): S
         afterTakingOver(context)
         return isDone
       })
+    },
+    shadow () {
+      assertOpen()
+      return readShadowRows(driver)
     },
     conflicts () {
       assertOpen()

@@ -20,7 +20,7 @@ export type ColumnCodec = 'epoch_s' | 'epoch_ms'
 export interface TableOptions {
   /** `schema.table`; without a schema, `public`. */
   table: string
-  /** Column that holds the scope's name. The server writes it and checks it on every change. */
+  /** Column that holds the scope's name (by default the userId), in a type that can hold it. The server writes it and checks it on every change. */
   owner?: string
   /** Codecs by column. */
   columns?: Record<string, ColumnCodec>
@@ -33,7 +33,10 @@ export interface TableOptions {
 export interface OversyncOptions {
   /** Tables that sync, as `schema.table` or with options. */
   tables: Array<string | TableOptions>
-  /** Tells who calls, from the app's own sign-in. Null or an exception answers 401; an exception with `statusCode` 403, 403. */
+  /**
+   * Tells who calls, from the app's own sign-in. Null or an exception answers 401. An exception with `statusCode` 403
+   * answers 403; with 503, when a session store is away, 503, so that devices wait instead of signing out.
+   */
   getIdentity: (request: FastifyRequest) => Identity | null | undefined | Promise<Identity | null | undefined>
   /** Connection string, postgres.js instance or Kysely instance. Default: the environment's DATABASE_URL. An instance stays the app's to close. */
   database?: string | Sql | Kysely<any>
@@ -90,6 +93,9 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
   if (!Array.isArray(options.tables) || options.tables.length === 0) throw new ConfigurationError('Option tables must list at least one table, for example ["business.users"].')
   const database = options.database ?? process.env['DATABASE_URL']
   if (database === undefined || database === '') throw new ConfigurationError('Option database is missing and DATABASE_URL is not set.')
+  if (typeof database === 'string' ? !URL.canParse(database) : typeof database !== 'function' && typeof database.withoutPlugins !== 'function') {
+    throw new ConfigurationError('Option database must be a connection string (postgres://…), a postgres.js instance or a Kysely instance.')
+  }
   const schema = options.schema ?? 'sync'
   if (!NAME.test(schema)) throw new ConfigurationError(`Option schema "${schema}" must match ${NAME}.`)
   const prefix = options.prefix ?? '/sync'

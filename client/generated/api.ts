@@ -110,7 +110,7 @@ export interface components {
         UploadChange: {
             /**
              * Format: int64
-             * @description The device's own number for this change, 1 to 2^53-1. Together with the source it is the idempotency key: a number that was applied once is never applied again. Gaps and any order are fine.
+             * @description The device's own number for this change, 1 to 2^53-1. Together with the source it is the idempotency key: a number that was applied once is never applied again. What is changed after a conflict or an invalid goes under a new number. Gaps and any order are fine.
              * @example 1
              */
             source_change_id: number;
@@ -126,7 +126,7 @@ export interface components {
              */
             table: string;
             /**
-             * @description INSERT, UPDATE or DELETE, in any case. INSERT and UPDATE mean the same: "this is now the row".
+             * @description INSERT, UPDATE or DELETE, in any case. INSERT and UPDATE mean the same: "this is now the row". A column that the payload leaves out keeps its value where the row is there, and gets its default where it is not.
              * @example INSERT
              */
             op: string;
@@ -141,7 +141,7 @@ export interface components {
              * @example 0
              */
             server_version: number;
-            /** @description The row, by column. Required for INSERT and UPDATE; absent or null for DELETE. Numbers keep their exact digits; keys without a column reach the other devices unchanged. */
+            /** @description The row, by column. Required for INSERT and UPDATE; absent or null for DELETE. The key may be left out; if it is there it must equal pk. A key without a column in the server's table is kept for the other devices and not written to the table. Values: bigint and numeric as a number or text, with exact digits; boolean as true and false or 1 and 0; bytea as padded base64; uuid as text (or base64 of 16 bytes); date, time and timestamp as ISO 8601 text (a timestamptz without a zone is UTC), or as an integer where the server registers the column as epoch_s or epoch_ms; json and jsonb as any JSON, where null means NULL; enum as text. */
             payload?: {
                 [key: string]: unknown;
             } | null;
@@ -173,7 +173,7 @@ export interface components {
             source_id: string;
             /**
              * Format: int64
-             * @description One more than the highest source_change_id that this source ever used. A device whose own counter is below it is a copy of another.
+             * @description One more than the highest source_change_id of this source that was applied. A device whose own counter is below it is a copy of another.
              * @example 2
              */
             next_source_change_id: number;
@@ -328,7 +328,7 @@ export interface components {
             source_id: string;
             /**
              * Format: int64
-             * @description One more than the highest source_change_id that this source ever used. A device whose own counter is below it is a copy of another.
+             * @description One more than the highest source_change_id of this source that was applied. A device whose own counter is below it is a copy of another.
              * @example 2
              */
             next_source_change_id: number;
@@ -352,7 +352,7 @@ export interface components {
              */
             table: string;
             /**
-             * @description What happened to the row. INSERT and UPDATE carry the whole row as its author sent it.
+             * @description What happened to the row. INSERT and UPDATE carry the whole row: as its author sent it, with what an update left out added.
              * @example INSERT
              * @enum {string}
              */
@@ -458,7 +458,7 @@ export interface components {
             source_id: string;
             /**
              * Format: int64
-             * @description One more than the highest source_change_id that this source ever used. A device whose own counter is below it is a copy of another.
+             * @description One more than the highest source_change_id of this source that was applied. A device whose own counter is below it is a copy of another.
              * @example 2
              */
             next_source_change_id: number;
@@ -513,7 +513,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The source that the device believes to be. Where the sign-in names another one the reply is 400, so that a mixed-up token does no harm. */
+                /** @description The source that the device believes to be. Needed where the app's sign-in names no device; where it names another one the reply is 400, so that a mixed-up token does no harm. */
                 "Oversync-Source-Id"?: string;
             };
             path?: never;
@@ -659,18 +659,18 @@ export interface operations {
                  */
                 until?: number;
                 /**
-                 * @description The epoch the device knows. If it is not the server's, the reply is 409 history_changed.
+                 * @description The epoch the device knows. If it is not the server's, the reply is 409 history_changed; ask again without it, keep the new one and rebuild.
                  * @example 6f0c1d52.17
                  */
                 epoch?: string;
                 /**
-                 * @description The floor of the window's first page, sent by a device that started at 0.
+                 * @description For a device that starts at 0: the `floor` of its window's first page, sent with the later pages of that window. Without it a cursor below the server's floor is answered 410 cursor_expired.
                  * @example 0
                  */
                 floor?: number;
             };
             header?: {
-                /** @description The source that the device believes to be. Where the sign-in names another one the reply is 400, so that a mixed-up token does no harm. */
+                /** @description The source that the device believes to be. Needed where the app's sign-in names no device; where it names another one the reply is 400, so that a mixed-up token does no harm. */
                 "Oversync-Source-Id"?: string;
             };
             path?: never;
@@ -758,7 +758,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The source that the device believes to be. Where the sign-in names another one the reply is 400, so that a mixed-up token does no harm. */
+                /** @description The source that the device believes to be. Needed where the app's sign-in names no device; where it names another one the reply is 400, so that a mixed-up token does no harm. */
                 "Oversync-Source-Id"?: string;
             };
             path?: never;
@@ -828,7 +828,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The source that the device believes to be. Where the sign-in names another one the reply is 400, so that a mixed-up token does no harm. */
+                /** @description The source that the device believes to be. Needed where the app's sign-in names no device; where it names another one the reply is 400, so that a mixed-up token does no harm. */
                 "Oversync-Source-Id"?: string;
             };
             path?: never;

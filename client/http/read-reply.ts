@@ -37,7 +37,7 @@ export interface DownloadPage extends Identity {
 
 export function readUploadReply (text: string): UploadReply {
   const reply = parse<UploadResponse>(text)
-  check(Array.isArray(reply.statuses), 'statuses is not an array')
+  check(Array.isArray(reply.statuses) && reply.statuses.every(isObject), 'statuses is not an array of objects')
   // The raw texts are only needed where a row is told; most replies have none.
   const raw = reply.statuses.some(status => 'server_row' in status) ? elementsOf(membersOf(text).get('statuses') ?? '[]') : []
   return { ...readIdentity(reply), verdicts: reply.statuses.map((status, i) => readVerdict(status, raw[i])) }
@@ -48,7 +48,7 @@ function readVerdict (status: UploadResponse['statuses'][number], raw: string | 
   check(isPosition(id), 'source_change_id is not an integer')
   switch (status.status) {
     case 'applied':
-      check(status.new_server_version === undefined || isPosition(status.new_server_version), 'new_server_version is not an integer')
+      check(status.new_server_version === undefined || (isPosition(status.new_server_version) && status.new_server_version > 0), 'new_server_version is not a version')
       return {
         status: 'applied',
         id,
@@ -64,7 +64,7 @@ function readVerdict (status: UploadResponse['statuses'][number], raw: string | 
         id,
         reason: String(status.invalid?.reason ?? 'unknown'),
         message: String(status.message ?? ''),
-        details: status.invalid?.details ?? null
+        details: isObject(status.invalid?.details) ? status.invalid?.details ?? null : null
       }
     default:
       throw broken(`unknown status ${JSON.stringify((status as { status: unknown }).status)}`)
@@ -72,7 +72,7 @@ function readVerdict (status: UploadResponse['statuses'][number], raw: string | 
 }
 
 function readServerRow (row: ServerRow, rawStatus: string | undefined): NamedState {
-  check(isPosition(row.server_version) && typeof row.id === 'string' && typeof row.deleted === 'boolean', 'server_row is malformed')
+  check(isObject(row) && isPosition(row.server_version) && typeof row.id === 'string' && typeof row.deleted === 'boolean', 'server_row is malformed')
   check(row.deleted || isObject(row.payload), 'a live server_row has no payload')
   const payload = row.deleted ? null : membersOf(membersOf(rawStatus ?? '{}').get('server_row') ?? '{}').get('payload') ?? null
   return { table: row.table_name, key: row.id, version: row.server_version, deleted: row.deleted, payload }
@@ -80,7 +80,8 @@ function readServerRow (row: ServerRow, rawStatus: string | undefined): NamedSta
 
 export function readDownloadPage (text: string): DownloadPage {
   const page = parse<DownloadResponse>(text)
-  check(Array.isArray(page.changes), 'changes is not an array')
+  check(Array.isArray(page.changes) && page.changes.every(isObject), 'changes is not an array of objects')
+  check(page.floor === undefined || isPosition(page.floor), 'floor is not a position')
   check(typeof page.has_more === 'boolean' && isPosition(page.next_after) && isPosition(page.window_until), 'the page has no bounds')
   const raw = page.changes.length === 0 ? [] : elementsOf(membersOf(text).get('changes') ?? '[]')
   const changes = page.changes.map((change, i): PageChange => {
@@ -115,6 +116,7 @@ export function checkPage (page: DownloadPage, after: number): void {
   }
   check(page.nextAfter >= after && page.windowUntil >= page.nextAfter, 'the cursor would go back')
   check(!page.hasMore || page.nextAfter > after, 'the page says that there is more but does not move on')
+  check(page.hasMore || page.nextAfter === page.windowUntil, 'the window ends before its bound')
 }
 
 function readIdentity (reply: { epoch: string, source_id: string, next_source_change_id: number }): Identity {

@@ -75,7 +75,7 @@ async function readReply (response: Response): Promise<string> {
   if (response.type === 'opaqueredirect' || (response.status >= 300 && response.status < 400)) {
     throw new SyncClientError('redirected', `The server answered with a redirect (${response.status}), which is not followed.`, { status: response.status })
   }
-  const text = await readText(response)
+  const text = await readText(response, response.status === 200)
   const isJson = /^application\/(?:[a-z.+-]*\+)?json\b/i.test(response.headers.get('content-type') ?? '')
   if (response.status !== 200) throw errorOfReply(response, isJson ? text : null)
   if (!isJson) throw new SyncClientError('not_json', 'The reply has status 200 but is not JSON.', { status: 200 })
@@ -83,15 +83,16 @@ async function readReply (response: Response): Promise<string> {
 }
 
 /** The body, with an end: a compressed bomb or an endless stream must not fill the device's memory. */
-async function readText (response: Response): Promise<string> {
+async function readText (response: Response, isExact: boolean): Promise<string> {
   if (response.body === null) return ''
   const reader = response.body.getReader()
-  const decoder = new TextDecoder('utf-8', { fatal: true })
+  // An error page in whatever encoding still has its status; a reply that is to be believed must be what was sent.
+  const decoder = new TextDecoder('utf-8', { fatal: isExact })
   const parts: string[] = []
   let length = 0
   for (;;) {
     const { done, value } = await reader.read()
-    const part = done ? decoder.decode() : decoder.decode(value as Uint8Array, { stream: true })
+    const part = decode(decoder, done ? undefined : value)
     parts.push(part)
     length += part.length
     if (done) return parts.join('')
@@ -99,6 +100,14 @@ async function readText (response: Response): Promise<string> {
       await reader.cancel()
       throw new SyncClientError('protocol_error', `The reply is longer than ${MAX_REPLY_CHARACTERS} characters.`)
     }
+  }
+}
+
+function decode (decoder: InstanceType<typeof TextDecoder>, bytes: Uint8Array | undefined): string {
+  try {
+    return bytes === undefined ? decoder.decode() : decoder.decode(bytes, { stream: true })
+  } catch (cause) {
+    throw new SyncClientError('not_json', 'The reply is not valid UTF-8.', { status: 200, cause })
   }
 }
 

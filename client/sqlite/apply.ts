@@ -7,7 +7,7 @@ import { parkedRows, writeLocal } from './local-row.js'
 import { writePayload } from './payload.js'
 import { readRowState } from './row-state.js'
 import { applyServerState } from './server-row.js'
-import { putShadow, shadowRows } from './shadow.js'
+import { putShadow, readShadow, shadowRows } from './shadow.js'
 import { comesAgain, stagedChanges } from './stage.js'
 
 export interface AppliedWindow extends ApplyCounts {
@@ -66,6 +66,8 @@ function putBackParked (context: ApplyContext): void {
     const problem = writeLocal(context, table, key, row)
     if (problem === null) continue
     context.driver.run('delete from _sync_parked where tbl = ? and key = ?', [name, key])
-    putShadow(context, name, key, { version: known.version, deleted: false, payload: writePayload(table, key, row, known) }, problem.reason, problem.message)
+    if (readShadow(context, name, key) === null) {
+      putShadow(context, name, key, { version: known.version, deleted: false, payload: writePayload(table, key, row, known) }, problem.reason, problem.message)
+    }
   }
 }

@@ -1,7 +1,7 @@
 import type { ApplyContext } from './apply-context.js'
 import type { ServerState } from '../http/read-reply.js'
 import { MAX_MERGED_TOGETHER } from '../limits.js'
-import { stepAside } from './local-row.js'
+import { readLocal, stepAside } from './local-row.js'
 import { imageOfEdit } from './pending.js'
 import { mergeServerState } from './server-row.js'
 import type { TableInfo } from './table-info.js'
@@ -16,8 +16,7 @@ interface BlockedRow { tbl: string, key: string, server_version: number, deleted
 export function settleBlocked (context: ApplyContext): void {
   const blocked = context.driver.all<BlockedRow>(
     `select s.tbl, s.key, s.server_version, s.deleted, s.payload from _sync_shadow as s
-     where s.reason = 'unique' and (exists (select 1 from _sync_pending p where p.tbl = s.tbl and p.key = s.key)
-       or exists (select 1 from _sync_held h where h.tbl = s.tbl and h.key = s.key))`).filter(row => context.tables.has(row.tbl))
+     where s.reason = 'unique'`).filter(row => context.tables.has(row.tbl))
   // Without the one that fails, the others may fit: at most as many attempts as rows.
   for (let group = blocked.slice(0, MAX_MERGED_TOGETHER); group.length > 1;) {
     const misfit = mergeTogether(context, group)
@@ -35,7 +34,8 @@ function mergeTogether (context: ApplyContext, blocked: BlockedRow[]): BlockedRo
   for (const { tbl, key } of blocked) stepAside(context, tableOf(context, tbl), key)
   const misfit = blocked.find(({ tbl, key, server_version: version, deleted, payload }) => {
     const state: ServerState = { version, deleted: deleted === 1, payload }
-    return !mergeServerState(context, tableOf(context, tbl), key, imageOfEdit(driver, tbl, key) ?? null, state)
+    const edit = imageOfEdit(driver, tbl, key)
+    return !mergeServerState(context, tableOf(context, tbl), key, edit === undefined ? readLocal(context, tableOf(context, tbl), key) : edit, state)
   }) ?? null
   if (misfit !== null) {
     driver.exec('rollback to _sync_blocked')

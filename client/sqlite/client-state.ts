@@ -6,6 +6,8 @@ export interface ClientState {
   givenDeviceId: string | null
   sourceId: string
   nextChangeId: number
+  /** One more than the highest id that the server may have: applied, or frozen and perhaps sent. What it has above is another's. */
+  ackedNext: number
   epoch: string | null
   cursor: number
   includeSelf: boolean
@@ -19,6 +21,7 @@ interface StateRow {
   given_device_id: string | null
   source_id: string
   next_change_id: number
+  acked_next: number
   epoch: string | null
   cursor: number
   include_self: number
@@ -32,7 +35,7 @@ interface StateRow {
 
 export function readState (driver: Driver): ClientState | null {
   const row = driver.all<StateRow>(
-    `select user_id, given_device_id, source_id, next_change_id, epoch, cursor, include_self, stamp, progress,
+    `select user_id, given_device_id, source_id, next_change_id, acked_next, epoch, cursor, include_self, stamp, progress,
             stage_after, stage_until, stage_floor, stage_complete from _sync_client`)[0]
   if (row === undefined) return null
   return {
@@ -40,6 +43,7 @@ export function readState (driver: Driver): ClientState | null {
     givenDeviceId: row.given_device_id,
     sourceId: row.source_id,
     nextChangeId: row.next_change_id,
+    ackedNext: Math.max(row.acked_next, (driver.all<{ n: number | null }>('select max(source_change_id) as n from _sync_outbox')[0]?.n ?? 0) + 1),
     epoch: row.epoch,
     cursor: row.cursor,
     includeSelf: row.include_self === 1,

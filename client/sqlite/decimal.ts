@@ -16,8 +16,8 @@ function significantDigits (literal: string): string {
 }
 
 /**
- * Whether a double keeps this number: an integer exactly; of a decimal, up to 17 digits, which is how doubles are printed by
- * whichever program. A longer decimal is kept only if it is, zeros aside, what the double itself prints.
+ * Whether a double keeps this number: an integer exactly; a decimal if it is, zeros aside, what the double prints, as
+ * PostgreSQL and JavaScript print it. Any other would go back to the server as another number.
  */
 export function fitsDouble (literal: string): boolean {
   const value = Number(literal)
@@ -25,5 +25,5 @@ export function fitsDouble (literal: string): boolean {
   const digits = significantDigits(literal)
   if (value === 0) return digits === ''
   if (/^-?\d+$/.test(literal)) return BigInt(value) === BigInt(literal)
-  return digits.length <= 17 || digits === significantDigits(String(value))
+  return digits === significantDigits(String(value))
 }

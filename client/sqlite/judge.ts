@@ -18,15 +18,16 @@ export interface Judged {
 }
 
 /**
- * Acts on the verdicts over the frozen batch, all of them in one transaction together with clearing the outbox. A reply that
+ * Acts on the verdicts over the first changes of the outbox, all of them in one transaction together with taking them out. A reply that
  * does not fit the batch changes nothing. null where the outbox no longer holds this batch: another process was faster.
  */
 export function judge (host: ApplyHost, ids: readonly number[], reply: UploadReply): Judged | null {
   assertFits(ids, reply.verdicts)
   return applyTransaction(host, context => {
-    const outbox = readOutbox(context.driver)
+    const outbox = readOutbox(context.driver, ids.length)
     if (outbox.length !== ids.length || outbox.some((entry, i) => entry.id !== ids[i])) return null
-    context.driver.run('delete from _sync_outbox')
+    // Bound as text: a bound number would be a REAL.
+    context.driver.run('delete from _sync_outbox where source_change_id <= cast(? as integer)', [String(ids.at(-1))])
     const judged: Judged = { applied: 0, conflicts: 0, held: 0, reusedIds: false }
     for (const [i, entry] of outbox.entries()) judgeOne(context, entry, reply.verdicts[i] as Verdict, judged)
     afterTakingOver(context)
@@ -65,6 +66,8 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
 /** What was sent is the server's row now. An edit made since began from it: its image, written by the trigger, is the row as sent. */
 function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'applied' }): void {
   const { driver, stamp } = context
+  driver.run('update _sync_client set acked_next = max(acked_next, ?)', [entry.id + 1])
+  if (verdict.version === null && entry.sent !== null) throw broken(`change ${entry.id} was applied, but no version is named`)
   const known = readRowState(driver, entry.table, entry.key)
   if (verdict.version === null) forgetRowState(driver, entry.table, entry.key)
   else {

@@ -55,7 +55,7 @@ function update (context: ApplyContext, table: TableInfo, key: string, row: Row)
   const bound = bind(table, row).filter(({ name }) => name !== table.key.name)
   if (bound.length === 0) return readLocal(context, table, key) !== null
   const sets = bound.map(({ name, sql }) => `${identifier(name)} = ${sql}`)
-  const statement = `update ${identifier(table.localName)} as t set ${sets.join(', ')} where ${hasKeySql(table, 't', '?')}`
+  const statement = `update or abort ${identifier(table.localName)} as t set ${sets.join(', ')} where ${hasKeySql(table, 't', '?')}`
   return context.driver.run(statement, [...bound.map(({ value }) => value), key]).changes > 0
 }
 
@@ -66,7 +66,7 @@ function upsert (context: ApplyContext, table: TableInfo, row: Row): void {
   const others = names.filter((_, i) => bound[i]?.name !== table.key.name)
   const action = others.length === 0 ? 'nothing' : `update set ${others.map(name => `${name} = excluded.${name}`).join(', ')}`
   context.driver.run(
-    `insert into ${identifier(table.localName)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
+    `insert or abort into ${identifier(table.localName)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
     `on conflict (${identifier(table.key.name)}) do ${action}`, bound.map(({ value }) => value))
 }
 

@@ -14,7 +14,9 @@ export type Tables = ReadonlyMap<string, TableInfo>
 
 /** Prepares a file for sync, in one transaction: the client's tables, the user, the triggers, rows that were there before. */
 export function openFile (driver: Driver, settings: Settings): Tables {
-  driver.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
+  // Raised, never lowered: the connection is the app's.
+  const { timeout = 0 } = driver.all<{ timeout: number }>('pragma busy_timeout')[0] ?? {}
+  if (timeout < BUSY_TIMEOUT_MS) driver.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
   return transact(driver, () => {
     migrate(driver)
     claimFile(driver, settings)

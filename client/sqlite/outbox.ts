@@ -17,15 +17,15 @@ export interface OutboxEntry {
   attempts: number
 }
 
-/** The frozen batch as it goes over the wire: ids and changes in their order. */
-export function readBatch (driver: Driver): { ids: number[], changes: string[] } {
-  const rows = driver.all<{ source_change_id: number, change: string }>('select source_change_id, change from _sync_outbox order by source_change_id')
+/** The first `limit` frozen changes as they go over the wire: ids and changes in their order. */
+export function readBatch (driver: Driver, limit: number): { ids: number[], changes: string[] } {
+  const rows = driver.all<{ source_change_id: number, change: string }>('select source_change_id, change from _sync_outbox order by source_change_id limit ?', [limit])
   return { ids: rows.map(row => row.source_change_id), changes: rows.map(row => row.change) }
 }
 
-export function readOutbox (driver: Driver): OutboxEntry[] {
+export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
   return driver.all<{ source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number }>(
-    'select source_change_id, tbl, key, base_version, image, sent, attempts from _sync_outbox order by source_change_id')
+    'select source_change_id, tbl, key, base_version, image, sent, attempts from _sync_outbox order by source_change_id limit ?', [limit])
     .map(row => ({
       id: row.source_change_id,
       table: row.tbl,
@@ -38,11 +38,8 @@ export function readOutbox (driver: Driver): OutboxEntry[] {
     }))
 }
 
-/**
- * Puts the frozen batch back: its changes get new ids and content next time. Only where the server has not judged it, and
- * harmless where it has after all: the same content on an old base ends as a conflict between equal rows, which is none.
- */
-export function unfreeze (driver: Driver): void {
+/** Puts the frozen batch back: its changes get new ids and content next time. Only for a new source id. */
+function unfreeze (driver: Driver): void {
   driver.run(
     `insert into _sync_pending (tbl, key, image, attempts) select tbl, key, image, attempts from _sync_outbox where true order by source_change_id
      on conflict (tbl, key) do update set image = excluded.image`)
@@ -56,5 +53,5 @@ export function unfreeze (driver: Driver): void {
 export function takeNewSourceId (driver: Driver): void {
   unfreeze(driver)
   dropStage(driver)
-  writeState(driver, { source_id: randomUuid(), next_change_id: 1, cursor: 0, include_self: 1 })
+  writeState(driver, { source_id: randomUuid(), next_change_id: 1, acked_next: 1, cursor: 0, include_self: 1 })
 }

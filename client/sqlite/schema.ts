@@ -13,6 +13,7 @@ create table _sync_client (
   given_device_id text,                        -- what the app asked for; source_id differs after a rotation
   source_id text not null,
   next_change_id integer not null default 1,   -- ids are never used again, whatever becomes of their change
+  acked_next integer not null default 1,       -- one more than the highest id that the server is known to have applied
   epoch text,                                  -- null until the first handshake
   cursor integer not null default 0,
   include_self integer not null default 0,     -- the next window also brings this device's own changes
@@ -65,7 +66,7 @@ create table _sync_outbox (
 
 -- Rows that were refused, or cannot be sent. image as in _sync_pending.
 create table _sync_held (
-  id integer primary key,
+  id integer primary key autoincrement,         -- never used again: apps hold on to it between held() and discardHeld()
   tbl text not null,
   key any not null,
   image text,
@@ -104,7 +105,7 @@ create table _sync_stage (
 
 -- Automatic decisions, for people.
 create table _sync_conflict (
-  id integer primary key,
+  id integer primary key autoincrement,
   tbl text not null,
   key text not null,
   kind text not null,

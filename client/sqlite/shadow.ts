@@ -1,3 +1,4 @@
+import type { Driver } from '../drivers/driver.js'
 import type { ApplyContext } from './apply-context.js'
 import type { ServerState } from '../http/read-reply.js'
 import { membersOf, objectText } from '../http/json-text.js'
@@ -16,7 +17,8 @@ export function putShadow (context: ApplyContext, table: string, key: string, st
   context.driver.run(
     `insert into _sync_shadow (tbl, key, server_version, deleted, payload, reason, message) values (?, ?, ?, ?, ?, ?, ?)
      on conflict (tbl, key) do update set server_version = excluded.server_version, deleted = excluded.deleted,
-       payload = excluded.payload, reason = excluded.reason, message = excluded.message`,
+       payload = excluded.payload, reason = excluded.reason, message = excluded.message
+     where excluded.server_version >= _sync_shadow.server_version`,
     [table, key, state.version, state.deleted ? 1 : 0, state.payload, reason, message])
 }
 
@@ -49,4 +51,21 @@ export function * shadowRows (context: ApplyContext): Generator<{ table: string,
     }
     if (rows.length < READ_CHUNK_ROWS) return
   }
+}
+
+/** A row of the server that this device cannot show yet. */
+export interface ShadowRow {
+  table: string
+  key: string
+  version: number
+  deleted: boolean
+  reason: ShadowReason
+  /** A sentence for people. */
+  message: string
+}
+
+export function readShadowRows (driver: Driver): ShadowRow[] {
+  return driver.all<{ tbl: string, key: string, server_version: number, deleted: number, reason: ShadowReason, message: string }>(
+    'select tbl, key, server_version, deleted, reason, message from _sync_shadow order by id')
+    .map(({ tbl, key, server_version: version, deleted, reason, message }) => ({ table: tbl, key, version, deleted: deleted === 1, reason, message }))
 }

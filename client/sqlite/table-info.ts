@@ -13,6 +13,8 @@ export interface TableInfo {
   /** The columns that travel, key included, generated ones not; in the order of the table. */
   columns: ColumnInfo[]
   byColumn: ReadonlyMap<string, ColumnInfo>
+  /** Not WITHOUT ROWID, and no INTEGER PRIMARY KEY that is the rowid by another name. */
+  hasHiddenRowid: boolean
   uniques: UniqueIndex[]
   foreignKeys: ForeignKey[]
 }
@@ -26,6 +28,8 @@ export interface ColumnInfo {
   isBlob: boolean
   /** Declared as a JSON type: its text travels as the JSON value that it is. */
   isJson: boolean
+  /** What SQLite puts in the place of a NULL by INSERT OR REPLACE: the default of a NOT NULL column, as SQL; null for none. */
+  replacesNull: string | null
 }
 
 export interface UniqueIndex { columns: Array<{ name: string, collation: string }> }
@@ -37,7 +41,7 @@ export interface ForeignKey {
   parentColumns: string[]
 }
 
-interface CatalogColumn { name: string, type: string, pk: number, hidden: number }
+interface CatalogColumn { name: string, type: string, pk: number, hidden: number, notnull: number, dflt_value: string | null }
 
 const WIRE_NAME = /^[a-z0-9_]+$/
 
@@ -46,13 +50,13 @@ export function readTableInfo (driver: Driver, requested: string): TableInfo {
   const name = requested.trim().toLowerCase()
   if (!WIRE_NAME.test(name)) throw refuse(requested, 'its name must consist of a-z, 0-9 and _ (upper case is folded)')
   if (name.startsWith('_sync_') || name.startsWith('sqlite_')) throw refuse(requested, 'its name is reserved')
-  const entry = driver.all<{ name: string, type: string, strict: number }>(
-    "select name, type, strict from pragma_table_list where schema = 'main' and lower(name) = ?", [name])[0]
+  const entry = driver.all<{ name: string, type: string, strict: number, wr: number }>(
+    "select name, type, strict, wr from pragma_table_list where schema = 'main' and lower(name) = ?", [name])[0]
   if (entry === undefined) throw refuse(requested, 'there is no such table')
   if (entry.type === 'view') throw refuse(requested, 'it is a view; sync the tables behind it')
   if (entry.type !== 'table') throw refuse(requested, 'it is a virtual table; triggers cannot watch it')
 
-  const catalog = driver.all<CatalogColumn>('select name, type, pk, hidden from pragma_table_xinfo(?) order by cid', [entry.name])
+  const catalog = driver.all<CatalogColumn>('select name, type, pk, hidden, "notnull", dflt_value from pragma_table_xinfo(?) order by cid', [entry.name])
   const columns = catalog.filter(column => column.hidden === 0).map(column => readColumn(requested, column, entry.strict === 1))
   const uniques = readUniques(driver, requested, entry.name)
   return {
@@ -60,6 +64,7 @@ export function readTableInfo (driver: Driver, requested: string): TableInfo {
     localName: entry.name,
     key: readKey(driver, requested, entry.name, catalog),
     columns,
+    hasHiddenRowid: entry.wr === 0 && !catalog.some(({ name }) => ['rowid', '_rowid_', 'oid'].includes(name.toLowerCase())),
     byColumn: new Map(columns.map(column => [column.name, column])),
     uniques,
     foreignKeys: readForeignKeys(driver, entry.name)
@@ -75,7 +80,8 @@ function readColumn (table: string, column: CatalogColumn, isStrict: boolean): C
     name: column.name,
     affinity: isStrict && type === 'ANY' ? 'none' : affinityOf(type),
     isBlob: type.includes('BLOB'),
-    isJson: type.includes('JSON')
+    isJson: type.includes('JSON'),
+    replacesNull: column.notnull === 1 ? column.dflt_value : null
   }
 }
 

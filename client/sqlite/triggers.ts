@@ -42,9 +42,15 @@ function note (table: TableInfo, alias: 'old' | 'new', image: string): string {
 }
 
 function noteReplaced (table: TableInfo): string {
-  const same = (name: string): string => `t.${identifier(name)} = new.${identifier(name)}`
+  const same = (name: string): string => {
+    const value = `new.${identifier(name)}`
+    const substitute = table.byColumn.get(name)?.replacesNull ?? null
+    return `t.${identifier(name)} = ${substitute === null ? value : `coalesce(${value}, ${substitute})`}`
+  }
   const conditions = [
     same(table.key.name),
+    // Where the statement names no rowid it is -1 here, which no row has by itself.
+    ...(table.hasHiddenRowid ? ['t.rowid = new.rowid'] : []),
     // An index may compare with another collation than its column.
     ...table.uniques.map(index => `(${index.columns.map(column => `${same(column.name)} collate ${identifier(column.collation)}`).join(' and ')})`)
   ]

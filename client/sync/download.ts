@@ -41,10 +41,14 @@ export async function downloadWindow (session: Session, limit: number, signal: A
 
 async function stageWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<number> {
   let restarts = 0
+  let lastAfter = -1
   for (let pages = 0; pages < MAX_PAGES_PER_WINDOW;) {
     const state = stateOf(session)
     if (state.stage?.complete === true) return pages
     const after = state.stage?.after ?? state.cursor
+    // Another process on this file moves the window on just as well.
+    if (after > lastAfter) restarts = 0
+    lastAfter = Math.max(lastAfter, after)
     const query: DownloadQuery = {
       after,
       limit,
@@ -58,13 +62,13 @@ async function stageWindow (session: Session, limit: number, signal: AbortSignal
     const page = readDownloadPage(await fetchPage(session, query, state.sourceId, signal))
     assertSameIdentity(state, page)
     checkPage(page, after)
-    const isCopy = page.nextChangeId > state.nextChangeId
+    const isCopy = page.nextChangeId > state.ackedNext
     if (!isCopy && stagePage(session.driver, state, page)) {
       pages++
       continue
     }
     // The file is a copy of one that went on, or another process went on with this file. The page is of no use.
-    if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('protocol_error', 'The window could not be staged: the file or its source id is in use elsewhere.')
+    if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('busy', 'The window could not be staged: the file or its source id is in use elsewhere.')
     if (isCopy) session.hasShakenHands = false
     await shakeHands(session, signal)
   }

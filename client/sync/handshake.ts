@@ -30,11 +30,11 @@ function agree (session: Session, asked: ClientState, reply: Identity, rotations
     assertSameIdentity(state, reply)
     if (state.epoch === null) writeState(driver, { epoch: reply.epoch })
     // Not asked.nextChangeId: another process may have frozen a batch meanwhile.
-    if (reply.nextChangeId <= state.nextChangeId) return true
+    if (reply.nextChangeId <= state.ackedNext) return true
     if (isFresh(driver, state)) {
       // A reinstalled device: it goes on numbering where it was, and its own earlier rows come back with the first window.
       dropStage(driver)
-      writeState(driver, { next_change_id: reply.nextChangeId, include_self: 1 })
+      writeState(driver, { next_change_id: reply.nextChangeId, acked_next: reply.nextChangeId, include_self: 1 })
       return true
     }
     if (rotations >= MAX_ROTATIONS) throw new SyncClientError('protocol_error', 'The server claims to know changes of a source id that was made up a moment ago.')

@@ -1,4 +1,4 @@
-import { MAX_SYNC_ROUNDS, MAX_UPLOADS_PER_SYNC } from '../limits.js'
+import { MAX_IDLE_UPLOADS, MAX_SYNC_ROUNDS, MAX_UPLOADS_PER_SYNC } from '../limits.js'
 import { reviveRefused } from '../sqlite/held.js'
 import { transact } from '../sqlite/transaction.js'
 import { downloadWindow, type DownloadReport } from './download.js'
@@ -34,6 +34,7 @@ export async function syncOnce (session: Session, limit: number, signal: AbortSi
 }
 
 async function drain (session: Session, signal: AbortSignal | undefined, total: UploadReport): Promise<boolean> {
+  let patience = sendable(session) + MAX_IDLE_UPLOADS
   for (let uploads = 0; uploads < MAX_UPLOADS_PER_SYNC; uploads++) {
     const { batchSize } = session
     const one = await uploadOnce(session, signal)
@@ -44,6 +45,8 @@ async function drain (session: Session, signal: AbortSignal | undefined, total: 
     if (one.pending === 0 && one.sent > 0) return true
     const hasMoved = one.sent > 0 || one.held > 0 || session.batchSize !== batchSize
     if (!hasMoved) return sendable(session) === 0
+    // Merging a row takes an upload or two; a server that answers the same for ever must not keep us.
+    if (one.applied === 0 && one.held === 0 && --patience < 0) return false
   }
   return false
 }

@@ -4,8 +4,7 @@ import { applyTransaction } from '../sqlite/apply-context.js'
 import { freeze } from '../sqlite/freeze.js'
 import { hold } from '../sqlite/held.js'
 import { judge, type Judged } from '../sqlite/judge.js'
-import { readBatch, readOutbox, unfreeze } from '../sqlite/outbox.js'
-import { transact } from '../sqlite/transaction.js'
+import { readBatch, readOutbox } from '../sqlite/outbox.js'
 import { shakeHands } from './handshake.js'
 import { assertSameIdentity, stateOf, type Session } from './session.js'
 
@@ -30,7 +29,7 @@ export async function uploadOnce (session: Session, signal: AbortSignal | undefi
   await shakeHands(session, signal)
   const heldBefore = countHeld(session)
   freeze(session.driver, session.tables, session.settings.schema, session.batchSize)
-  const batch = readBatch(session.driver)
+  const batch = readBatch(session.driver, session.batchSize)
   if (batch.ids.length === 0) return report(session, 0, null, countHeld(session) - heldBefore)
 
   const reply = await send(session, batch, signal)
@@ -40,7 +39,7 @@ export async function uploadOnce (session: Session, signal: AbortSignal | undefi
   const judged = judge(session, batch.ids, reply)
   session.batchSize = Math.min(session.settings.uploadBatchSize, session.batchSize * 2)
   // A new source id has to introduce itself; and if someone else uses ours, that has to be found out before the next request.
-  if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).nextChangeId) session.hasShakenHands = false
+  if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).ackedNext) session.hasShakenHands = false
   return report(session, judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
 }
 
@@ -62,15 +61,17 @@ function isTooLarge (reply: UploadReply): boolean {
   return reply.verdicts.length > 0 && reply.verdicts.every(verdict => verdict.status === 'invalid' && verdict.reason === 'batch_too_large')
 }
 
-/** Nothing of the batch was stored: half of it next time. A single change that is too large is held; returns how many were. */
+/**
+ * Half as many changes next time; a single one that is too large is held. Returns how many were. The outbox stays frozen: the
+ * server may have judged these very changes in an earlier delivery whose reply was lost.
+ */
 function makeSmaller (session: Session, ids: number[]): number {
   if (ids.length > 1) {
-    session.batchSize = Math.max(1, ids.length >> 1)
-    transact(session.driver, () => unfreeze(session.driver))
+    session.batchSize = ids.length >> 1
     return 0
   }
   applyTransaction(session, context => {
-    for (const entry of readOutbox(context.driver)) {
+    for (const entry of readOutbox(context.driver, 1)) {
       hold(context.driver, {
         table: entry.table,
         key: entry.key,
@@ -82,13 +83,13 @@ function makeSmaller (session: Session, ids: number[]): number {
         attempts: entry.attempts
       }, context.stamp)
     }
-    context.driver.run('delete from _sync_outbox')
+    context.driver.run('delete from _sync_outbox where source_change_id = cast(? as integer)', [String(ids[0])])
   })
   return 1
 }
 
 function report (session: Session, sent: number, judged: Judged | null, held: number): UploadReport {
-  const pending = session.driver.all<{ n: number }>('select count(*) as n from _sync_pending')[0]?.n ?? 0
+  const pending = session.driver.all<{ n: number }>('select (select count(*) from _sync_pending) + (select count(*) from _sync_outbox) as n')[0]?.n ?? 0
   return { sent, applied: judged?.applied ?? 0, conflicts: judged?.conflicts ?? 0, held: Math.max(held, judged?.held ?? 0), pending }
 }
 

@@ -7,8 +7,8 @@ export const DownloadQuerySchema = Type.Object({
   schema: Type.Optional(Type.String({ description: 'Only changes of tables in this PostgreSQL schema.', pattern: '^[a-z0-9_]+$', examples: ['business'] })),
   include_self: Type.Optional(Type.Boolean({ description: 'Exactly `true` also sends the caller\'s own changes, for recovery and the first start of a reinstalled device.', default: false, examples: [false] })),
   until: Type.Optional(safeInteger({ description: 'Upper bound of the window, the `window_until` of its first page; 0 opens a new window.', minimum: 0, default: 0, examples: [0] })),
-  epoch: Type.Optional(Type.String({ description: 'The epoch the device knows. If it is not the server\'s, the reply is 409 history_changed.', examples: ['6f0c1d52.17'] })),
-  floor: Type.Optional(safeInteger({ description: 'The floor of the window\'s first page, sent by a device that started at 0.', minimum: 0, examples: [0] }))
+  epoch: Type.Optional(Type.String({ description: 'The epoch the device knows. If it is not the server\'s, the reply is 409 history_changed; ask again without it, keep the new one and rebuild.', examples: ['6f0c1d52.17'] })),
+  floor: Type.Optional(safeInteger({ description: 'For a device that starts at 0: the `floor` of its window\'s first page, sent with the later pages of that window. Without it a cursor below the server\'s floor is answered 410 cursor_expired.', minimum: 0, examples: [0] }))
 }, { $id: 'DownloadQuery' })
 
 export type DownloadQuery = Static<typeof DownloadQuerySchema>

@@ -5,7 +5,7 @@ export const DownloadedChangeSchema = Type.Object({
   server_id: safeInteger({ description: 'Position in the stream, given in the order of commit.', minimum: 1, examples: [43] }),
   schema: Type.String({ description: 'PostgreSQL schema of the table.', examples: ['business'] }),
   table: Type.String({ description: 'Table.', examples: ['users'] }),
-  op: stringEnum(['INSERT', 'UPDATE', 'DELETE'], { description: 'What happened to the row. INSERT and UPDATE carry the whole row as its author sent it.', examples: ['INSERT'] }),
+  op: stringEnum(['INSERT', 'UPDATE', 'DELETE'], { description: 'What happened to the row. INSERT and UPDATE carry the whole row: as its author sent it, with what an update left out added.', examples: ['INSERT'] }),
   pk: Type.String({ description: 'The row\'s key as text.', examples: ['550e8400-e29b-41d4-a716-446655440000'] }),
   payload: Type.Optional(jsonObject({
     description: 'The row by column, numbers with their exact digits. Absent for DELETE.',

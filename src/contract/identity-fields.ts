@@ -12,7 +12,7 @@ export const identityFields = {
   }),
   // One beyond the largest id, which doubles still hold exactly.
   next_source_change_id: Type.Integer({
-    description: 'One more than the highest source_change_id that this source ever used. A device whose own counter is below it is a copy of another.',
+    description: 'One more than the highest source_change_id of this source that was applied. A device whose own counter is below it is a copy of another.',
     format: 'int64',
     minimum: 1,
     maximum: Number.MAX_SAFE_INTEGER + 1,

@@ -105,7 +105,7 @@ export function routeSchema (operation: Operation): Record<string, unknown> {
     ...(operation.query ? { querystring: operation.query } : {}),
     headers: Type.Object({
       'Oversync-Source-Id': Type.Optional(Type.String({
-        description: 'The source that the device believes to be. Where the sign-in names another one the reply is 400, so that a mixed-up token does no harm.'
+        description: 'The source that the device believes to be. Needed where the app\'s sign-in names no device; where it names another one the reply is 400, so that a mixed-up token does no harm.'
       }))
     }),
     response

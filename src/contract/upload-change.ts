@@ -8,7 +8,7 @@ import { jsonObject } from './typebox.js'
 export const UploadChangeSchema = Type.Object({
   source_change_id: Type.Integer({
     format: 'int64',
-    description: 'The device\'s own number for this change, 1 to 2^53-1. Together with the source it is the idempotency key: a number that was applied once is never applied again. Gaps and any order are fine.',
+    description: 'The device\'s own number for this change, 1 to 2^53-1. Together with the source it is the idempotency key: a number that was applied once is never applied again. What is changed after a conflict or an invalid goes under a new number. Gaps and any order are fine.',
     examples: [1]
   }),
   schema: Type.Optional(Type.String({
@@ -18,7 +18,7 @@ export const UploadChangeSchema = Type.Object({
   })),
   table: Type.String({ description: 'A registered table. Trimmed and lower-cased.', examples: ['users'] }),
   op: Type.String({
-    description: 'INSERT, UPDATE or DELETE, in any case. INSERT and UPDATE mean the same: "this is now the row".',
+    description: 'INSERT, UPDATE or DELETE, in any case. INSERT and UPDATE mean the same: "this is now the row". A column that the payload leaves out keeps its value where the row is there, and gets its default where it is not.',
     examples: ['INSERT']
   }),
   pk: Type.String({
@@ -37,7 +37,7 @@ export const UploadChangeSchema = Type.Object({
     }),
     Type.Null()
   ], {
-    description: 'The row, by column. Required for INSERT and UPDATE; absent or null for DELETE. Numbers keep their exact digits; keys without a column reach the other devices unchanged.'
+    description: 'The row, by column. Required for INSERT and UPDATE; absent or null for DELETE. The key may be left out; if it is there it must equal pk. A key without a column in the server\'s table is kept for the other devices and not written to the table. Values: bigint and numeric as a number or text, with exact digits; boolean as true and false or 1 and 0; bytea as padded base64; uuid as text (or base64 of 16 bytes); date, time and timestamp as ISO 8601 text (a timestamptz without a zone is UTC), or as an integer where the server registers the column as epoch_s or epoch_ms; json and jsonb as any JSON, where null means NULL; enum as text.'
   }))
 }, { $id: 'UploadChange', description: 'One row operation of a device.' })
 

@@ -103,9 +103,12 @@ async function askApp (request: FastifyRequest, getIdentity: OversyncOptions['ge
   try {
     return await getIdentity(request)
   } catch (cause) {
+    if (cause instanceof SyncError) throw cause
     const status = (cause as { statusCode?: unknown } | null)?.statusCode
     if (status === 403) throw new SyncError('forbidden', 'This caller may not sync.', { cause })
     if (status === 503) throw new SyncError('unavailable', 'The sign-in is not available at the moment.', { cause })
+    // A token that was refused says so; anything else may be a fault in the app.
+    if (status === undefined) request.log.warn({ err: cause }, 'getIdentity threw an exception without a statusCode; it is answered 401')
     throw new SyncError('authentication_failed', 'The sign-in was not accepted.', { cause })
   }
 }
@@ -115,9 +118,10 @@ async function sendJson (reply: FastifyReply, json: string): Promise<FastifyRepl
 }
 
 /** For apps whose sign-in names no device: the source id that our client sends, to be used as `deviceId`. */
-export function sourceIdFrom (request: FastifyRequest): string | undefined {
+export function sourceIdFrom (request: FastifyRequest): string {
   const header = request.headers[SOURCE_ID_HEADER]
-  return typeof header === 'string' && header !== '' ? header : undefined
+  if (typeof header !== 'string' || header === '') throw new SyncError('authentication_failed', 'The header Oversync-Source-Id, which names the device, is missing.')
+  return header
 }
 
 declare module 'fastify' {

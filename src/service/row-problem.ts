@@ -54,7 +54,7 @@ export function refusalFor (error: unknown, { table, verb, payload }: RowWrite, 
     }
   }
   if (sqlstate.startsWith('22')) {
-    return { reason: 'bad_payload', message: column === null ? `A value does not fit its column in ${table.name}.` : `The value of ${column} does not fit its column in ${table.name}.`, details: { column, sqlstate } }
+    return { reason: 'bad_payload', message: column === null ? `A value does not fit its column in ${table.name}.` : `The value of ${column} does not fit its column in ${table.name} (${table.columns.get(column)?.type ?? 'unknown'}).`, details: { column, sqlstate } }
   }
   return {
     reason: 'constraint_violation',

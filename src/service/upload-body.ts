@@ -24,6 +24,7 @@ export interface UploadBody {
 }
 
 const check = TypeCompiler.Compile(UploadRequestSchema, [UploadChangeSchema])
+const checkChange = TypeCompiler.Compile(UploadChangeSchema)
 
 /** Reads the text of an upload request. Throws `invalid_request` where it is no JSON or a field has another JSON type than the contract says. */
 export function parseUploadBody (text: string): UploadBody {
@@ -38,11 +39,22 @@ export function parseUploadBody (text: string): UploadBody {
     throw new SyncError('invalid_request', 'The body is not valid JSON.', { cause })
   }
   if (!check.Check(request)) {
-    const first = check.Errors(request).First()
+    const first = firstFault(request)
     throw new SyncError('invalid_request', `The body does not match the contract${first === undefined ? '' : ` at ${first.path === '' ? '/' : first.path}: ${first.message}`}.`)
   }
   const changes = request.changes ?? []
   return { request, changes, bytes: text.length, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
+}
+
+/** The first thing that does not match; inside the change that it belongs to, not just "somewhere in changes". */
+function firstFault (request: unknown): { path: string, message: string } | undefined {
+  const changes = (request as { changes?: unknown } | null)?.changes
+  if (Array.isArray(changes)) {
+    const index = changes.findIndex(change => !checkChange.Check(change))
+    const fault = index < 0 ? undefined : checkChange.Errors(changes[index]).First()
+    if (fault !== undefined) return { path: `/changes/${index}${fault.path}`, message: fault.message }
+  }
+  return check.Errors(request).First()
 }
 
 /** Where a key is given twice in the request or in a change the last one counts, as for JSON.parse. */

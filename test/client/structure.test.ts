@@ -46,6 +46,7 @@ const table = (name: string, ...parents: string[]): TableInfo => ({
   columns: [],
   byColumn: new Map(),
   uniques: [],
+  hasHiddenRowid: true,
   foreignKeys: parents.map(parent => ({ columns: [parent], parent, parentColumns: ['id'] }))
 })
 

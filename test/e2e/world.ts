@@ -56,8 +56,7 @@ export async function createWorld (t: Test, options: Partial<OversyncOptions> = 
     database: url,
     tables: SYNCED_TABLES,
     getIdentity: request => {
-      const deviceId = sourceIdFrom(request)
-      return deviceId === undefined ? null : { userId: String(request.headers['x-user']), deviceId }
+      return { userId: String(request.headers['x-user']), deviceId: sourceIdFrom(request) }
     },
     ...options
   })
