@@ -1,4 +1,8 @@
+import Database from 'better-sqlite3'
 import t from 'tap'
+import { betterSqlite3 } from '../../client/drivers/better-sqlite3.js'
+import type { Driver } from '../../client/drivers/driver.js'
+import { createSyncClient, type SyncClientOptions } from '../../client/index.js'
 import { createDevice, id } from './device.js'
 import { FakeServer } from './fake-server.js'
 
@@ -209,4 +213,24 @@ t.test('a server that answers the same conflict for ever does not keep the clien
 
 t.test('a device id that cannot be a header is refused at once', async t => {
   for (const deviceId of ['téléphone 📱', ' phone ', 'a\nb', '']) t.throws(() => createDevice(t, { server: new FakeServer(), deviceId }), { code: 'invalid_option' }, JSON.stringify(deviceId))
+})
+
+t.test('an option that does not exist, and a database in the place of a driver, are refused by name', async t => {
+  const db = new Database(':memory:')
+  t.teardown(() => { db.close() })
+  db.exec('create table authors (id text primary key)')
+  const options = { url: 'http://server/sync', tables: ['authors'], userId: 'ann' }
+  t.throws(() => createSyncClient(betterSqlite3(db), { ...options, tabels: [] } as SyncClientOptions), { code: 'invalid_option', message: /tabels/ })
+  t.throws(() => createSyncClient(db as unknown as Driver, options), { code: 'invalid_option', message: /betterSqlite3/ })
+})
+
+t.test('the app\'s own busy_timeout is raised where it is short, and never lowered', async t => {
+  for (const [own, expected] of [[100, 5000], [60_000, 60_000]] as const) {
+    const db = new Database(':memory:')
+    t.teardown(() => { db.close() })
+    db.exec('create table authors (id text primary key)')
+    db.pragma(`busy_timeout = ${own}`)
+    createSyncClient(betterSqlite3(db), { url: 'http://server/sync', tables: ['authors'], userId: 'ann' })
+    t.equal(db.pragma('busy_timeout', { simple: true }), expected)
+  }
 })

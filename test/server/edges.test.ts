@@ -1,4 +1,6 @@
+import Fastify from 'fastify'
 import t from 'tap'
+import oversync, { sourceIdFrom, type OversyncOptions } from '../../src/index.js'
 import { assertSound, buildApp, del, put, uuid, verdicts } from '../helpers/app.js'
 
 t.test('P1, C7: an upload is durable even where the database is set not to be', async t => {
@@ -64,4 +66,43 @@ t.test('a row that the app removed with plain SQL is put back whole by an update
   await sql`delete from business.users`
   t.strictSame(verdicts(await user('alice').upload([put(3, 'users', uuid(1), { name: 'Ada L' }, 1), put(4, 'users', uuid(2), { name: 'Grace H' }, 1)])), ['3 applied v2 row v2', '4 applied v2 row v2'])
   t.strictSame([...await sql`select name, email, extract(epoch from created_at)::int as at from business.users order by id`], [{ name: 'Ada L', email: 'ada@example.com', at: 5 }, { name: 'Grace H', email: 'grace@example.com', at: null }])
+})
+
+t.test('a 400 says which field of which change it is about', async t => {
+  const { user } = await buildApp(t)
+  const good = put(1, 'users', uuid(1), {})
+  const cases: Array<[object, string]> = [
+    [{ changes: [good, { ...good, source_change_id: '1' }] }, '/changes/1/source_change_id'],
+    [{ changes: [{ ...good, pk: undefined }] }, '/changes/0/pk'],
+    [{ changes: [good, 7] }, '/changes/1'],
+    [{ changes: 'x' }, '/changes'],
+    [{ changes: [good], epoch: 7 }, '/epoch']
+  ]
+  for (const [body, path] of cases) {
+    const reply = await user('alice').uploadText(JSON.stringify(body))
+    t.equal(reply.statusCode, 400)
+    t.match(JSON.parse(reply.body).message, `at ${path}:`)
+  }
+})
+
+t.test('options that cannot work are refused at start by their name', async t => {
+  const register = async (options: object) => {
+    const app = Fastify()
+    t.teardown(async () => { await app.close() })
+    await app.register(oversync, { tables: ['a.b'], getIdentity: () => null, ...options } as OversyncOptions)
+  }
+  await t.rejects(register({ database: 'localhost' }), { name: 'ConfigurationError', message: /Option database/ })
+  await t.rejects(register({ database: 5 }), { name: 'ConfigurationError', message: /Option database/ })
+  await t.rejects(register({ database: 'postgres://x', tables: [{ table: 'a.b', ownr: 'c' }] }), { name: 'ConfigurationError', message: /there is no option ownr/ })
+})
+
+t.test('a device names itself by header where the sign-in does not; without it the answer is 401', async t => {
+  const { app, url } = await buildApp(t)
+  const other = Fastify()
+  t.teardown(async () => { await other.close() })
+  await other.register(oversync, { database: url, tables: ['business.users'], getIdentity: request => ({ userId: 'alice', deviceId: sourceIdFrom(request) }) })
+  t.ok(app)
+  t.equal((await other.inject('/sync/status')).statusCode, 401)
+  const named = await other.inject({ url: '/sync/status', headers: { 'oversync-source-id': 'phone 7' } })
+  t.equal(named.json().source_id, 'phone 7')
 })
