@@ -8,6 +8,7 @@ import swagger from '@fastify/swagger'
 import openapiTypescript, { astToString, type OpenAPI3 } from 'openapi-typescript'
 import { stringify } from 'yaml'
 import { MAX_BODY_BYTES } from '../src/limits.js'
+import { adminRoutes } from '../src/routes/admin-routes.js'
 import { syncRoutes } from '../src/routes/routes.js'
 
 const root = new URL('../', import.meta.url)
@@ -61,7 +62,10 @@ async function generate (): Promise<Record<string, string>> {
         license: { name: 'MIT', identifier: 'MIT' }
       },
       servers: [{ url: '/', description: 'The app that registered the plugin. The prefix of the paths is its option.' }],
-      tags: [{ name: 'sync', description: 'Changes up, changes down, and what a device needs to know to do so.' }]
+      tags: [
+        { name: 'sync', description: 'Changes up, changes down, and what a device needs to know to do so.' },
+        { name: 'admin', description: 'For operators. Only there where the app passes an `admin` authorizer; under a prefix of its own option, none by default.' }
+      ]
     },
     refResolver: { buildLocalReference: json => json.$id as string }
   })
@@ -71,6 +75,7 @@ async function generate (): Promise<Record<string, string>> {
     getIdentity: async () => { throw new Error('The document is made without callers.') },
     maxBodyBytes: MAX_BODY_BYTES
   })
+  await app.register(adminRoutes, { service: null, admin: () => false, getIdentity: () => null })
   await app.ready()
   const { openapi, info, servers, tags, paths, components } = app.swagger() as unknown as OpenAPI3
   await app.close()

@@ -9,6 +9,7 @@ export const ERRORS = {
   not_found: { status: 404, retry: false, advice: 'There is no such route. Compare the path and the prefix.' },
   method_not_allowed: { status: 405, retry: false, advice: 'The route exists under another method.' },
   history_changed: { status: 409, retry: false, advice: 'The server\'s history is not the one the device knows. The device rebuilds and keeps what only it knows.' },
+  retry_in_progress: { status: 409, retry: true, advice: 'Somebody else is retrying this failure. Look at the list again.' },
   cursor_expired: { status: 410, retry: false, advice: 'The cursor is older than the deletions that the server still remembers. The device rebuilds.' },
   body_too_large: { status: 413, retry: false, advice: 'Send a smaller batch, or raise maxBodyBytes.' },
   unsupported_media_type: { status: 415, retry: false, advice: 'Send application/json.' },

@@ -87,3 +87,21 @@ export const MAX_QUEUED_BYTES_PER_SCOPE = 64 * 1024 * 1024
 
 /** Uploads at work in one process, whatever their scopes: fewer than the ten connections that a pool usually has, so that a download finds one. */
 export const MAX_CONCURRENT_UPLOADS = 8
+
+/** How often an upload looks whether the tables have changed, beyond what it notices by itself. */
+export const CATALOG_CHECK_INTERVAL_MS = 5_000
+
+/** Times that an upload starts again because the tables changed under it. */
+export const MAX_CATALOG_RETRIES = 3
+
+/** Longest that the app's own hooks and materializers may take for one upload: they hold a connection and the stream's lock. Below IDLE_IN_TRANSACTION_TIMEOUT_MS. */
+export const HOOK_TIMEOUT_MS = 10_000
+
+/** Changes for which `authorize` is asked at the same time. */
+export const MAX_CONCURRENT_HOOKS = 16
+
+/** Failures that one page of the admin route lists. */
+export const MAX_LISTED_FAILURES = 1_000
+
+/** Most bytes in the body of an admin request, which is one number. */
+export const MAX_ADMIN_BODY_BYTES = 1_024

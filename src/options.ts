@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { Sql } from 'postgres'
 import { ConfigurationError } from './errors.js'
+import type { Authorize, BeforeApply, Materializer } from './hooks.js'
 import { MAX_BODY_BYTES, MAX_DOWNLOAD_LIMIT, MAX_PAYLOAD_BYTES, MAX_UPLOAD_BATCH_SIZE } from './limits.js'
 
 /** Who calls, as the app's sign-in knows it. All three are opaque text. */
@@ -17,6 +18,13 @@ export interface Identity {
 /** How a column travels where the wire's form is not what PostgreSQL reads: whole seconds or milliseconds since 1970 for a timestamp. */
 export type ColumnCodec = 'epoch_s' | 'epoch_ms'
 
+/** `both`; `down`: devices receive rows and may not write them; `up`: devices write rows and do not receive them. */
+export type Direction = 'both' | 'down' | 'up'
+
+export type KeyKind = 'uuid' | 'text' | 'integer'
+
+export type { Materializer } from './hooks.js'
+
 export interface TableOptions {
   /** `schema.table`; without a schema, `public`. */
   table: string
@@ -28,6 +36,23 @@ export interface TableOptions {
   materialize?: boolean
   /** `true`: reference rows that rows of every scope may refer to by foreign key. Default `false`. */
   shared?: boolean
+  /** Columns that never travel: not sent to devices, and removed from what they send. */
+  exclude?: string[]
+  /** Default `both`. */
+  direction?: Direction
+  /**
+   * The key of a table that is not materialized by the plugin (`materialize: false`, or a `materializer`), by column:
+   * `{ id: 'uuid' }`, `{ list: 'text', position: 'integer' }`, or its kind alone, `'text'`. Default `'uuid'`. The key of
+   * any other table is read from the catalog.
+   */
+  key?: KeyKind | Record<string, KeyKind>
+  /** Writes the rows in place of the plugin, wherever the app keeps them. No table of this name is needed. */
+  materializer?: Materializer
+  /**
+   * `reject` (default): a row that the database refuses is answered `invalid`. `record`: the change enters the stream all
+   * the same, and what the database said is noted for an operator (see the option `admin`).
+   */
+  onMaterializeError?: 'reject' | 'record'
 }
 
 export interface OversyncOptions {
@@ -58,6 +83,14 @@ export interface OversyncOptions {
   maxBodyBytes?: number
   /** Highest `limit` of a download. Default 1,000. */
   maxDownloadLimit?: number
+  /** Says of each change whether its author may make it. */
+  authorize?: Authorize
+  /** Says of all changes of an upload together whether they may be made, with a transaction to read in. */
+  beforeApply?: BeforeApply
+  /** Tells whether the caller may see and retry what could not be materialized. Only with it are the admin routes there. */
+  admin?: (request: FastifyRequest) => boolean | Promise<boolean>
+  /** Path before `/admin/materialize-failures`. Default: none. */
+  adminPrefix?: string
 }
 
 /** A table as registered: names checked, defaults filled in, not yet compared with the catalog. */
@@ -66,8 +99,15 @@ export interface TableRegistration {
   table: string
   owner: string | null
   columns: ReadonlyMap<string, ColumnCodec>
+  /** The plugin writes the rows into a business table of this name. */
   materialize: boolean
+  materializer: Materializer | null
   shared: boolean
+  exclude: ReadonlySet<string>
+  direction: Direction
+  /** Columns and kinds of the key; of a materialized table null, the catalog has it. A name is null where the app gave none. */
+  key: Array<{ name: string | null, kind: KeyKind }> | null
+  recordsFailures: boolean
 }
 
 export interface ResolvedOptions {
@@ -83,6 +123,10 @@ export interface ResolvedOptions {
   maxPayloadBytes: number
   maxBodyBytes: number
   maxDownloadLimit: number
+  authorize: Authorize | null
+  beforeApply: BeforeApply | null
+  admin: NonNullable<OversyncOptions['admin']> | null
+  adminPrefix: string
 }
 
 const NAME = /^[a-z0-9_]{1,63}$/
@@ -100,6 +144,11 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
   if (!NAME.test(schema)) throw new ConfigurationError(`Option schema "${schema}" must match ${NAME}.`)
   const prefix = options.prefix ?? '/sync'
   if (!/^(\/[^/\s]+)+$/.test(prefix)) throw new ConfigurationError(`Option prefix "${prefix}" must begin with a slash and not end with one.`)
+  const adminPrefix = options.adminPrefix ?? ''
+  if (!/^(\/[^/\s]+)*$/.test(adminPrefix)) throw new ConfigurationError(`Option adminPrefix "${adminPrefix}" must be empty, or begin with a slash and not end with one.`)
+  for (const hook of ['authorize', 'beforeApply', 'admin'] as const) {
+    if (options[hook] !== undefined && typeof options[hook] !== 'function') throw new ConfigurationError(`Option ${hook} must be a function.`)
+  }
   const tables = options.tables.map(resolveTable)
   const seen = new Set<string>()
   for (const { schema, table } of tables) {
@@ -118,12 +167,17 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
     maxUploadBatchSize: integer('maxUploadBatchSize', options.maxUploadBatchSize, MAX_UPLOAD_BATCH_SIZE, 1),
     maxPayloadBytes: integer('maxPayloadBytes', options.maxPayloadBytes, MAX_PAYLOAD_BYTES, 1),
     maxBodyBytes: integer('maxBodyBytes', options.maxBodyBytes, MAX_BODY_BYTES, 1),
-    maxDownloadLimit: integer('maxDownloadLimit', options.maxDownloadLimit, MAX_DOWNLOAD_LIMIT, 1)
+    maxDownloadLimit: integer('maxDownloadLimit', options.maxDownloadLimit, MAX_DOWNLOAD_LIMIT, 1),
+    authorize: options.authorize ?? null,
+    beforeApply: options.beforeApply ?? null,
+    admin: options.admin ?? null,
+    adminPrefix
   }
 }
 
 /** A misspelt `owner` must not leave a table open. */
-const TABLE_OPTIONS = new Set(['table', 'owner', 'columns', 'materialize', 'shared'])
+const TABLE_OPTIONS = new Set(['table', 'owner', 'columns', 'materialize', 'shared', 'exclude', 'direction', 'key', 'materializer', 'onMaterializeError'])
+const KEY_KINDS = ['uuid', 'text', 'integer']
 
 function resolveTable (entry: string | TableOptions): TableRegistration {
   const options = typeof entry === 'string' ? { table: entry } : entry
@@ -136,14 +190,39 @@ function resolveTable (entry: string | TableOptions): TableRegistration {
   if (parts.length > 2 || !NAME.test(schema) || !NAME.test(table)) {
     throw new ConfigurationError(`Table "${options.table}" must be schema.table, each part matching ${NAME} (the wire has no other names).`)
   }
+  const wrong = (what: string) => new ConfigurationError(`Table ${schema}.${table}${what}`)
   for (const [column, codec] of Object.entries(options.columns ?? {})) {
-    if (codec !== 'epoch_s' && codec !== 'epoch_ms') throw new ConfigurationError(`Table ${schema}.${table}, column ${column}: unknown codec "${String(codec)}"; there are epoch_s and epoch_ms.`)
+    if (codec !== 'epoch_s' && codec !== 'epoch_ms') throw wrong(`, column ${column}: unknown codec "${String(codec)}"; there are epoch_s and epoch_ms.`)
   }
-  const materialize = options.materialize ?? true
-  if (!materialize && (options.owner !== undefined || options.columns !== undefined)) {
-    throw new ConfigurationError(`Table ${schema}.${table}: owner and columns need materialize.`)
+  const { materializer = null, exclude = [], direction = 'both', onMaterializeError = 'reject' } = options
+  const materialize = (options.materialize ?? true) && materializer === null
+  if (materializer !== null && typeof materializer !== 'function') throw wrong(': materializer must be a function.')
+  if (materializer !== null && options.materialize === false) throw wrong(': materialize false and a materializer exclude each other.')
+  if (!['both', 'down', 'up'].includes(direction)) throw wrong(`: unknown direction "${String(direction)}"; there are both, down and up.`)
+  if (!['reject', 'record'].includes(onMaterializeError)) throw wrong(`: unknown onMaterializeError "${String(onMaterializeError)}"; there are reject and record.`)
+  if (!Array.isArray(exclude) || exclude.some(column => typeof column !== 'string')) throw wrong(': exclude must be a list of columns.')
+  if (!materialize && (options.owner !== undefined || options.columns !== undefined)) throw wrong(': owner and columns need a table that the plugin writes.')
+  if (materialize && options.key !== undefined) throw wrong(': its key is read from the catalog; the option key is for tables that the plugin does not write.')
+  if (!materialize && materializer === null && onMaterializeError === 'record') throw wrong(': onMaterializeError needs materialize or a materializer.')
+  return {
+    schema,
+    table,
+    owner: options.owner ?? null,
+    columns: new Map(Object.entries(options.columns ?? {})),
+    materialize,
+    materializer,
+    shared: options.shared ?? false,
+    exclude: new Set(exclude),
+    direction,
+    key: materialize ? null : resolveKey(options.key ?? 'uuid', wrong),
+    recordsFailures: onMaterializeError === 'record'
   }
-  return { schema, table, owner: options.owner ?? null, columns: new Map(Object.entries(options.columns ?? {})), materialize, shared: options.shared ?? false }
+}
+
+function resolveKey (key: NonNullable<TableOptions['key']>, wrong: (what: string) => ConfigurationError): NonNullable<TableRegistration['key']> {
+  const parts = typeof key === 'string' ? [{ name: null, kind: key }] : Object.entries(key).map(([name, kind]) => ({ name, kind }))
+  if (parts.length === 0 || parts.some(({ kind }) => !KEY_KINDS.includes(kind))) throw wrong(': its key must be uuid, text or integer, or name its columns with these kinds.')
+  return parts
 }
 
 function integer (name: string, value: number | undefined, fallback: number, minimum: number): number {

@@ -1,6 +1,7 @@
 import fastifyPlugin from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { resolveOptions, type OversyncOptions } from './options.js'
+import { adminRoutes } from './routes/admin-routes.js'
 import { syncRoutes } from './routes/routes.js'
 import { OversyncService } from './service/sync-service.js'
 
@@ -10,6 +11,7 @@ const plugin: FastifyPluginAsync<OversyncOptions> = async (app: FastifyInstance,
   app.decorate('oversync', service)
   app.addHook('onClose', async () => { await service.close() })
   await app.register(syncRoutes, { prefix: resolved.prefix, service, getIdentity: resolved.getIdentity, maxBodyBytes: resolved.maxBodyBytes })
+  if (resolved.admin !== null) await app.register(adminRoutes, { prefix: resolved.adminPrefix, service, admin: resolved.admin, getIdentity: resolved.getIdentity })
 }
 
 /**

@@ -81,6 +81,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/materialize-failures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what could not be materialized
+         * @description The rows of a user that are in the stream and that the database refused, in tables with `onMaterializeError: record`. For operators: the app's `admin` authorizer decides who may ask.
+         */
+        get: operations["listMaterializeFailures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/materialize-failures/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry what could not be materialized
+         * @description Writes the row of a failure to its table, as the row is in the stream now. One retry of a failure at a time.
+         */
+        post: operations["retryMaterialize"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -493,12 +533,119 @@ export interface components {
              * @example invalid_request
              * @enum {string}
              */
-            error: "invalid_request" | "authentication_failed" | "forbidden" | "not_found" | "method_not_allowed" | "history_changed" | "cursor_expired" | "body_too_large" | "unsupported_media_type" | "upgrade_required" | "too_many_requests" | "internal_error" | "unavailable";
+            error: "invalid_request" | "authentication_failed" | "forbidden" | "not_found" | "method_not_allowed" | "history_changed" | "retry_in_progress" | "cursor_expired" | "body_too_large" | "unsupported_media_type" | "upgrade_required" | "too_many_requests" | "internal_error" | "unavailable";
             /**
              * @description A sentence for people; its words may change.
              * @example Parameter "after" must be an integer from 0 to 9007199254740991.
              */
             message: string;
+        };
+        /** @description What could not be materialized, oldest first; at most 1,000. */
+        MaterializeFailures: components["schemas"]["MaterializeFailure"][];
+        /** @description A row that is in the stream and could not be written to its table, in a table with `onMaterializeError: record`. There is one entry a row. */
+        MaterializeFailure: {
+            /**
+             * Format: int64
+             * @description Number of the failure, for a retry.
+             * @example 7
+             */
+            id: number;
+            /**
+             * @description Whose stream the row is in.
+             * @example alice
+             */
+            scope: string;
+            /**
+             * @description Who made the change; null for the server itself.
+             * @example alice
+             */
+            user_id: string | null;
+            /**
+             * @description The device that made it; null for the server itself.
+             * @example phone
+             */
+            source_id: string | null;
+            /** @example business */
+            schema: string;
+            /** @example posts */
+            table: string;
+            /**
+             * @description The row's key.
+             * @example 550e8400-e29b-41d4-a716-446655440000
+             */
+            pk: string;
+            /**
+             * @description What was tried last.
+             * @example INSERT
+             * @enum {string}
+             */
+            op: "INSERT" | "UPDATE" | "DELETE";
+            /**
+             * Format: int64
+             * @description The version of the row that was tried last.
+             * @example 1
+             */
+            server_version: number;
+            /**
+             * @description The reason as an `invalid` status would have it.
+             * @example constraint_violation
+             */
+            reason: string;
+            /**
+             * @description A sentence for people.
+             * @example The row breaks the constraint posts_title_check.
+             */
+            message: string;
+            /**
+             * @description PostgreSQL's code of the error.
+             * @example 23514
+             */
+            sqlstate: string | null;
+            /**
+             * @description The constraint that the row breaks.
+             * @example posts_title_check
+             */
+            constraint: string | null;
+            /**
+             * @description How often it was tried.
+             * @example 1
+             */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @example 2026-01-01T12:00:00.123456+00:00
+             */
+            first_seen: string;
+            /**
+             * Format: date-time
+             * @example 2026-01-01T12:00:00.123456+00:00
+             */
+            last_seen: string;
+        };
+        /** @description Which failure to retry. */
+        RetryRequest: {
+            /**
+             * Format: int64
+             * @description Number of the failure.
+             * @example 7
+             */
+            id: number;
+        };
+        /** @description The row was tried as it is in the stream now. `failure` is present where it failed again. */
+        RetryResponse: {
+            /**
+             * Format: int64
+             * @description Number of the failure.
+             * @example 7
+             */
+            id: number;
+            /**
+             * @description Whether the row is in its table now; then the failure is gone from the list.
+             * @example materialized
+             * @enum {string}
+             */
+            status: "materialized" | "failed";
+            failure?: components["schemas"]["MaterializeFailure"];
         };
     };
     responses: never;
@@ -865,6 +1012,188 @@ export interface operations {
             };
             /** @description `forbidden`: The app's getIdentity refused this caller. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `internal_error`: A fault in the server or in the app's own hooks; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `unavailable`: The database is away, busy or cut the connection; nothing half done. Wait as long as Retry-After says. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    listMaterializeFailures: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Whose failures: of the user's own stream, and of changes that the user made in other scopes. Default: the caller.
+                 * @example alice
+                 */
+                user?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The failures. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaterializeFailures"];
+                };
+            };
+            /** @description `invalid_request`: The request breaks the contract; nothing was stored. Compare it with the OpenAPI document. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `authentication_failed`: The app's getIdentity did not accept the caller. Sign in again. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `forbidden`: The app's getIdentity refused this caller. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `internal_error`: A fault in the server or in the app's own hooks; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `unavailable`: The database is away, busy or cut the connection; nothing half done. Wait as long as Retry-After says. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    retryMaterialize: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetryRequest"];
+            };
+        };
+        responses: {
+            /** @description What became of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetryResponse"];
+                };
+            };
+            /** @description `invalid_request`: The request breaks the contract; nothing was stored. Compare it with the OpenAPI document. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `authentication_failed`: The app's getIdentity did not accept the caller. Sign in again. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `forbidden`: The app's getIdentity refused this caller. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `not_found`: There is no such route. Compare the path and the prefix. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `retry_in_progress`: Somebody else is retrying this failure. Look at the list again. */
+            409: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `body_too_large`: Send a smaller batch, or raise maxBodyBytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `unsupported_media_type`: Send application/json. */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

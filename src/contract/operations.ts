@@ -5,6 +5,7 @@ import { DownloadQuerySchema } from './download-query.js'
 import { DownloadResponseSchema } from './download-response.js'
 import { DownloadedChangeSchema } from './downloaded-change.js'
 import { ErrorResponseSchema } from './error-response.js'
+import { FailuresQuerySchema, MaterializeFailureSchema, MaterializeFailuresSchema, RetryRequestSchema, RetryResponseSchema } from './materialize-failure.js'
 import { SchemaVersionResponseSchema } from './schema-version-response.js'
 import { ServerRowSchema } from './server-row.js'
 import { LimitsSchema, StatusResponseSchema } from './status-response.js'
@@ -13,11 +14,15 @@ import { UploadChangeSchema } from './upload-change.js'
 import { UploadRequestSchema } from './upload-request.js'
 import { UploadResponseSchema } from './upload-response.js'
 
-/** The named schemas of the document, in the order in which they are shown. */
+/** The named schemas of the sync routes, in the order in which the document shows them. */
 export const COMPONENTS: TSchema[] = [
   UploadRequestSchema, UploadChangeSchema, UploadResponseSchema, ChangeStatusSchema, AppliedStatusSchema,
   ConflictStatusSchema, InvalidStatusSchema, InvalidDetailsSchema, ServerRowSchema, DownloadResponseSchema,
   DownloadedChangeSchema, SchemaVersionResponseSchema, StatusResponseSchema, LimitsSchema, ErrorResponseSchema
+]
+
+export const ADMIN_COMPONENTS: TSchema[] = [
+  MaterializeFailuresSchema, MaterializeFailureSchema, RetryRequestSchema, RetryResponseSchema, ErrorResponseSchema
 ]
 
 export interface Operation {
@@ -31,7 +36,15 @@ export interface Operation {
   reply: TSchema
   replyDescription: string
   errors: ErrorCode[]
+  /** Tag in the document; default `sync`. */
+  tag?: 'admin'
 }
+
+const sourceIdHeader = Type.Object({
+  'Oversync-Source-Id': Type.Optional(Type.String({
+    description: 'The source that the device believes to be. Needed where the app\'s sign-in names no device; where it names another one the reply is 400, so that a mixed-up token does no harm.'
+  }))
+})
 
 const common: ErrorCode[] = ['invalid_request', 'authentication_failed', 'forbidden', 'internal_error', 'unavailable']
 
@@ -80,6 +93,34 @@ export const OPERATIONS = {
   }
 } satisfies Record<string, Operation>
 
+/** Only there where the app passes an `admin` authorizer, under a prefix of their own (none by default). */
+export const ADMIN_OPERATIONS = {
+  listMaterializeFailures: {
+    method: 'GET',
+    path: '/admin/materialize-failures',
+    operationId: 'listMaterializeFailures',
+    summary: 'List what could not be materialized',
+    description: 'The rows of a user that are in the stream and that the database refused, in tables with `onMaterializeError: record`. For operators: the app\'s `admin` authorizer decides who may ask.',
+    query: FailuresQuerySchema,
+    reply: MaterializeFailuresSchema,
+    replyDescription: 'The failures.',
+    errors: common,
+    tag: 'admin'
+  },
+  retryMaterialize: {
+    method: 'POST',
+    path: '/admin/materialize-failures/retry',
+    operationId: 'retryMaterialize',
+    summary: 'Retry what could not be materialized',
+    description: 'Writes the row of a failure to its table, as the row is in the stream now. One retry of a failure at a time.',
+    body: RetryRequestSchema,
+    reply: RetryResponseSchema,
+    replyDescription: 'What became of it.',
+    errors: [...common, 'not_found', 'retry_in_progress', 'body_too_large', 'unsupported_media_type'],
+    tag: 'admin'
+  }
+} satisfies Record<string, Operation>
+
 /** The `schema` of a Fastify route for an operation: validation and document from one source. */
 export function routeSchema (operation: Operation): Record<string, unknown> {
   const byStatus = new Map<number, ErrorCode[]>()
@@ -100,14 +141,10 @@ export function routeSchema (operation: Operation): Record<string, unknown> {
     operationId: operation.operationId,
     summary: operation.summary,
     description: operation.description,
-    tags: ['sync'],
+    tags: [operation.tag ?? 'sync'],
     ...(operation.body ? { body: ref(operation.body) } : {}),
     ...(operation.query ? { querystring: operation.query } : {}),
-    headers: Type.Object({
-      'Oversync-Source-Id': Type.Optional(Type.String({
-        description: 'The source that the device believes to be. Needed where the app\'s sign-in names no device; where it names another one the reply is 400, so that a mixed-up token does no harm.'
-      }))
-    }),
+    ...(operation.tag === 'admin' ? {} : { headers: sourceIdHeader }),
     response
   }
 }

@@ -1,69 +1,85 @@
-import type { ColumnSpec } from './table-spec.js'
+import { fromEpoch, toEpoch } from './epoch.js'
+import { exactness } from './exactness.js'
 import { quoteIdentifier } from './quote-identifier.js'
+import type { ColumnSpec } from './table-spec.js'
 
 /** Types that PostgreSQL reads from JSON by itself, exactly or not at all. */
-const PLAIN_KINDS = new Set(['text', 'bool', 'int2', 'int4', 'int8', 'json', 'jsonb', 'enum'])
+const PLAIN_KINDS = new Set(['text', 'citext', 'bool', 'int2', 'int4', 'int8', 'json', 'jsonb', 'enum'])
 
-/** Types that PostgreSQL would round, cut or pad to fit; see `exactness`. */
-const ROUNDED_KINDS = new Set(['varchar', 'float4', 'float8', 'numeric', 'date', 'time', 'timestamp', 'timestamptz'])
+/** Types that travel as text which PostgreSQL reads; some of them only where `exactness` finds that nothing would be rounded or cut. */
+const TEXT_KINDS = new Set([
+  'varchar', 'float4', 'float8', 'numeric', 'date', 'time', 'timestamp', 'timestamptz', 'interval', 'uuid', 'bytea',
+  'bit', 'varbit', 'inet', 'cidr', 'macaddr', 'macaddr8',
+  'int4range', 'int8range', 'numrange', 'daterange', 'tsrange', 'tstzrange',
+  'int4multirange', 'int8multirange', 'nummultirange', 'datemultirange', 'tsmultirange', 'tstzmultirange'
+])
 
-/** Why a column cannot sync, or null. */
-export function whyUnsupported ({ kind, codec, type }: ColumnSpec): string | null {
+/** Elements of arrays, which travel as JSON arrays. */
+const ELEMENT_KINDS = new Set(['text', 'varchar', 'citext', 'bool', 'int2', 'int4', 'int8', 'numeric', 'uuid', 'enum'])
+
+/** Types that look as if they could travel, and why they do not. */
+const ADVICE: Record<string, string> = {
+  bpchar: ': it pads with blanks; use text or varchar',
+  timetz: ': use timestamptz',
+  money: ': its text depends on the locale; use numeric',
+  array: ': arrays of text, boolean, integers, numeric, uuid and enums are; others could be rounded'
+}
+
+/** Why a column cannot sync, or null. What PostgreSQL computes is only ever read, so that it may be of any type but some. */
+export function whyUnsupported ({ kind, elementKind, codec, type, isWritable }: ColumnSpec): string | null {
   if (codec !== null) return kind === 'timestamptz' || kind === 'timestamp' ? null : `codec ${codec} needs a timestamp column, not ${type}`
-  return PLAIN_KINDS.has(kind) || ROUNDED_KINDS.has(kind) || kind === 'uuid' || kind === 'bytea' ? null : `type ${type} is not supported`
+  if (!isWritable) return null
+  const isArray = kind === 'array' && elementKind !== null && ELEMENT_KINDS.has(elementKind) && !type.includes('(')
+  return isArray || PLAIN_KINDS.has(kind) || TEXT_KINDS.has(kind) ? null : `type ${type} is not supported${ADVICE[kind] ?? ''}`
 }
 
 /** The type as which json_to_recordset reads the value from the payload. */
-export function wireType ({ kind, codec, type }: ColumnSpec): string {
+export function wireType ({ kind, codec, type, isWritable }: ColumnSpec): string {
+  if (!isWritable) return 'json'
   if (codec !== null) return 'bigint'
-  return PLAIN_KINDS.has(kind) ? type : kind === 'numeric' ? 'numeric' : 'text'
+  if (kind === 'citext') return 'text'
+  return PLAIN_KINDS.has(kind) || kind === 'array' ? type : kind === 'numeric' ? 'numeric' : 'text'
 }
 
-/** SQL that turns the value read as its wire type into the column's value. */
+/** SQL that turns the value read as its wire type into the column's value; an error of class 22 where it would become another. */
 export function fromWire (column: ColumnSpec, alias: string): string {
   const { kind, codec, type } = column
   const value = `${alias}.${quoteIdentifier(column.name)}`
   if (codec !== null) return fromEpoch(value, codec, kind)
   if (kind === 'bytea') return `decode(${value}, 'base64')`
   if (kind === 'uuid') return uuidFromText(value)
-  if (PLAIN_KINDS.has(kind)) return value
+  // The cast to bit(n) would cut; what has another length is refused on its way into the column.
+  if (kind === 'bit' || kind === 'varbit') return `${value}::varbit`
+  if (PLAIN_KINDS.has(kind) || kind === 'array') return value
   const isExact = exactness(value, column)
   // The cast of a text that is no integer is the one way to raise an error from within an expression.
   return isExact === null ? `${value}::${type}` : `case when ${isExact} then ${value}::${type} else (('inexact: ' || ${value})::integer)::text::${type} end`
 }
 
-/** SQL that is true or null where PostgreSQL would keep the value as it is; null where it always does. */
-function exactness (value: string, { kind, type }: ColumnSpec): string | null {
-  const modified = type.includes('(')
+/** SQL of type json: the column's value as it travels. */
+export function toWire (column: ColumnSpec, alias: string): string {
+  const { kind, codec } = column
+  const value = `${alias}.${quoteIdentifier(column.name)}`
+  if (codec !== null) return toEpoch(value, codec)
   switch (kind) {
-    case 'varchar': return modified ? `coalesce(${value} = ${value}::${type}, true)` : null
-    case 'numeric': return modified ? `coalesce(${value} = ${value}::${type}, true)` : null
-    // As short as float4 prints it, or as long as a device's double spells the same float4.
-    case 'float4': return `coalesce(${value}::numeric = ${value}::float4::text::numeric or ${value}::float8 = ${value}::float4::float8, true)`
-    // A fraction of up to 17 digits is how programs spell a double; an integer says what it means.
-    case 'float8': return `coalesce(${value}::numeric = ${value}::float8::text::numeric or (${value}::numeric <> trunc(${value}::numeric) and length(ltrim(translate(${value}::numeric::text, '-.', ''), '0')) <= 17), true)`
-    case 'date': return `coalesce(${isFixed(value, kind)} and ${value}::timestamp = ${value}::date, true)`
-    // Devices may write nanoseconds; PostgreSQL would round them.
-    default: return `coalesce(${isFixed(value, kind)} and ${value} !~ '[.][0-9]{6}[0-9]*[1-9]'${modified ? ` and ${value}::${type} = ${value}::${kind}` : ''}, true)`
+    case 'bytea': return `to_json(replace(encode(${value}, 'base64'), chr(10), ''))`
+    case 'json': return value
+    case 'jsonb': return `${value}::json`
+    case 'text': case 'varchar': case 'bool': case 'int2': case 'int4': case 'int8': case 'float4': case 'float8': case 'numeric':
+    case 'date': case 'time': case 'timestamp': case 'timestamptz': case 'uuid': case 'enum': case 'array':
+      return `to_json(${value})`
+    default: return `to_json(${value}::text)`
   }
 }
 
-/**
- * SQL that is true where a date or time says by itself what it is: not "now", which is the server's; and, where the type has
- * no zone, without one that PostgreSQL would drop.
- */
-function isFixed (value: string, kind: string): string {
-  if (kind === 'time') return `${value} ~ '^[0-9:.,]+$'`
-  const pattern = kind === 'timestamptz' ? '^[0-9]' : '^[0-9][-0-9T :.]*(Z|[+]00(:?00)?)?( BC)?$'
-  return `(${value} ~ '${pattern}' or ${value} in ('infinity', '-infinity'))`
-}
-
-function fromEpoch (value: string, codec: 'epoch_s' | 'epoch_ms', kind: string): string {
-  const instant = codec === 'epoch_s'
-    ? `to_timestamp(${value}::double precision)`
-    // Whole seconds and the rest apart: a double of seconds with a fraction would round at far dates.
-    : `(to_timestamp(floor(${value} / 1000.0)::double precision) + (((${value} % 1000) + 1000) % 1000) * interval '1 millisecond')`
-  return kind === 'timestamp' ? `(${instant} at time zone 'UTC')` : instant
+/** SQL that is true where the stored value is another than the one that was sent; `sent` has it as its wire type. */
+export function isAltered (column: ColumnSpec, sent: string, stored: string): string {
+  const [left, right] = [`${sent}.${quoteIdentifier(column.name)}`, `${stored}.${quoteIdentifier(column.name)}`]
+  if (!column.isWritable) return `${left}::jsonb is distinct from ${toWire(column, stored)}::jsonb`
+  // These compare less than their text, or not at all.
+  if (column.kind === 'json' || column.kind === 'citext') return `${left}::text is distinct from ${right}::text`
+  if (column.kind === 'bit') return `${fromWire(column, sent)} is distinct from ${right}::varbit`
+  return `${fromWire(column, sent)} is distinct from ${right}`
 }
 
 /** Devices that keep uuids as BLOBs send base64 of 16 bytes. */

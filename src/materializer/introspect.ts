@@ -1,45 +1,16 @@
-import { sql, type Kysely } from 'kysely'
-import { ConfigurationError } from '../errors.js'
 import type { TableRegistration } from '../options.js'
-import type { Database } from '../storage/database.js'
 import { whyUnsupported } from './column-codec.js'
 import { rankByDependency } from './dependency-order.js'
+import type { KeyPart, KeySpec } from './key-spec.js'
+import type { CatalogColumn, CatalogForeignKey, CatalogTable } from './read-catalog.js'
 import type { ColumnSpec, ForeignKeySpec, TableSpec } from './table-spec.js'
 
-interface CatalogTable {
-  schema: string
-  table: string
-  kind: string
-  persistence: string
-  writable: boolean
-  columns: CatalogColumn[]
-  key: { columns: string[], deferrable: boolean } | null
-  foreign_keys: CatalogForeignKey[]
-}
-
-interface CatalogColumn {
-  name: string
-  type: string
-  kind: string
-  generated: boolean
-  identity_always: boolean
-}
-
-interface CatalogForeignKey {
-  constraint: string
-  columns: string[]
-  parent: string
-  parent_columns: string[]
-  /** ON DELETE CASCADE. */
-  cascades: boolean
-}
-
 /**
- * Compares the registered tables with the catalog. Throws a ConfigurationError with one line for each table that cannot
- * sync, and why: a table that would fail later, change by change, is refused at start.
+ * Compares the registered tables with the catalog, whose tables come as JSON texts. A table that would fail later, change by
+ * change, is among the problems, one line each that says why.
  */
-export async function introspect (db: Kysely<Database>, registrations: TableRegistration[], ids: ReadonlyMap<string, number>): Promise<TableSpec[]> {
-  const catalog = new Map((await readCatalog(db, registrations)).map(table => [`${table.schema}.${table.table}`, table]))
+export function introspect (registrations: TableRegistration[], texts: string[], ids: ReadonlyMap<string, number>): { tables: TableSpec[], problems: string[] } {
+  const catalog = new Map(texts.map(text => JSON.parse(text) as CatalogTable).map(table => [`${table.schema}.${table.table}`, table]))
   const problems: string[] = []
   const specs = new Map<string, TableSpec>()
   for (const registration of registrations) {
@@ -47,20 +18,36 @@ export async function introspect (db: Kysely<Database>, registrations: TableRegi
     const found = catalog.get(name)
     const problem = registration.materialize ? whyNot(registration, found) : null
     if (problem !== null) problems.push(`${name}: ${problem}`)
-    else specs.set(name, toSpec(registration, found, ids.get(name) as number))
+    else specs.set(name, toSpec(registration, registration.materialize ? found : undefined, ids.get(name) as number))
   }
+  const loose = new Set<string>()
   for (const spec of specs.values()) {
     const problem = connect(spec, catalog.get(spec.name), specs)
-    if (problem !== null) problems.push(`${spec.name}: ${problem}`)
+    if (problem === null) continue
+    problems.push(`${spec.name}: ${problem}`)
+    loose.add(spec.name)
   }
-  requireNone(problems)
+  if (loose.size > 0) {
+    // Without them: what refers to one of them may be a problem now.
+    const rest = introspect(registrations.filter(({ schema, table }) => specs.has(`${schema}.${table}`) && !loose.has(`${schema}.${table}`)), texts, ids)
+    return { tables: rest.tables, problems: [...problems, ...rest.problems] }
+  }
   const tables = [...specs.values()]
   rankByDependency(tables)
-  return tables
+  return { tables, problems }
 }
 
 /** Types of an owner column in which two scopes never look the same. */
 const OWNER_KINDS = new Set(['text', 'varchar', 'uuid', 'int2', 'int4', 'int8'])
+
+const KEY_TYPES: Record<string, Pick<KeyPart, 'kind' | 'type'>> = {
+  uuid: { kind: 'uuid', type: 'uuid' },
+  text: { kind: 'text', type: 'text' },
+  varchar: { kind: 'text', type: 'text' },
+  int2: { kind: 'integer', type: 'smallint' },
+  int4: { kind: 'integer', type: 'integer' },
+  int8: { kind: 'integer', type: 'bigint' }
+}
 
 /** Why a table cannot sync, or null. */
 function whyNot (registration: TableRegistration, found: CatalogTable | undefined): string | null {
@@ -69,22 +56,44 @@ function whyNot (registration: TableRegistration, found: CatalogTable | undefine
   if (found.persistence === 'u') return 'it is UNLOGGED: a crash of the database would empty it'
   if (found.persistence === 't') return 'it is temporary'
   if (!found.writable) return 'the database role may not SELECT, INSERT, UPDATE and DELETE on it'
-  if (found.key === null) return 'it has no primary key'
-  if (found.key.columns.length > 1) return `its primary key has several columns (${found.key.columns.join(', ')}), which is not supported yet`
-  if (found.key.deferrable) return 'its primary key is deferrable, so that PostgreSQL cannot tell at once whether a key is taken'
-  const keyColumn = found.columns.find(column => column.name === found.key?.columns[0]) as CatalogColumn
-  if (keyColumn.kind !== 'uuid') return `its key ${keyColumn.name} has the type ${keyColumn.type}; only uuid is supported yet`
-  if (registration.owner !== null && !found.columns.some(column => column.name === registration.owner)) return `there is no owner column ${registration.owner}`
-  if (registration.owner === keyColumn.name) return 'the key cannot be the owner column'
-  const owner = found.columns.find(column => column.name === registration.owner)
-  if (owner !== undefined && (owner.generated || owner.identity_always)) return `its owner column ${owner.name} is GENERATED ALWAYS`
-  if (owner !== undefined && !OWNER_KINDS.has(owner.kind)) return `its owner column ${owner.name} has the type ${owner.type}; text, varchar, uuid and the integers are supported`
-  for (const column of registration.columns.keys()) {
-    if (!found.columns.some(({ name }) => name === column)) return `there is no column ${column} for the codec ${registration.columns.get(column) as string}`
+  return whyNotKey(found) ?? whyNotOwner(registration, found) ?? whyNotColumns(registration, found)
+}
+
+/** A key must be one-to-one with its text: what differs there must differ here, and the other way round. */
+function whyNotKey ({ key, columns }: CatalogTable): string | null {
+  if (key === null) return 'it has no primary key'
+  if (key.deferrable) return 'its primary key is deferrable, so that PostgreSQL cannot tell at once whether a key is taken'
+  for (const name of key.columns) {
+    const column = columns.find(column => column.name === name) as CatalogColumn
+    if (column.kind === 'citext' || !column.deterministic) return `its key ${name} does not tell texts apart byte by byte (${column.kind === 'citext' ? 'citext' : 'a nondeterministic collation'}): two keys of devices would be one here`
+    if (KEY_TYPES[column.kind] === undefined) return `its key ${name} has the type ${column.type}; uuid, text, varchar and the integers are supported`
+    if (column.generated) return `its key ${name} is generated`
   }
-  for (const column of found.columns) {
-    if (column.generated || column.name === keyColumn.name || column.name === registration.owner) continue
-    if (column.identity_always) return `column ${column.name} is GENERATED ALWAYS AS IDENTITY`
+  return null
+}
+
+function whyNotOwner (registration: TableRegistration, { columns }: CatalogTable): string | null {
+  if (registration.owner === null) return null
+  const owner = columns.find(column => column.name === registration.owner)
+  if (owner === undefined) return `there is no owner column ${registration.owner}`
+  if (owner.generated || owner.identity_always) return `its owner column ${owner.name} is GENERATED ALWAYS`
+  if (!OWNER_KINDS.has(owner.kind)) return `its owner column ${owner.name} has the type ${owner.type}; text, varchar, uuid and the integers are supported`
+  if (!owner.deterministic) return `its owner column ${owner.name} has a nondeterministic collation: two scopes would be one owner`
+  return null
+}
+
+function whyNotColumns (registration: TableRegistration, { columns, key }: CatalogTable): string | null {
+  for (const column of registration.columns.keys()) {
+    if (!columns.some(({ name }) => name === column)) return `there is no column ${column} for the codec ${registration.columns.get(column) as string}`
+  }
+  for (const name of registration.exclude) {
+    const column = columns.find(column => column.name === name)
+    if (column === undefined) return `there is no column ${name} to exclude`
+    if (key?.columns.includes(name) === true || name === registration.owner) return `its ${name === registration.owner ? 'owner' : 'key'} column ${name} cannot be excluded`
+    if (column.not_null && !column.has_default && !column.generated && registration.direction !== 'down') return `the excluded column ${name} is NOT NULL and has no default, so that no device could insert a row`
+  }
+  for (const column of columns) {
+    if (key?.columns.includes(column.name) === true || column.name === registration.owner || registration.exclude.has(column.name)) continue
     const reason = whyUnsupported(toColumn(column, registration))
     if (reason !== null) return `column ${column.name}: ${reason}`
   }
@@ -92,92 +101,82 @@ function whyNot (registration: TableRegistration, found: CatalogTable | undefine
 }
 
 function toSpec (registration: TableRegistration, found: CatalogTable | undefined, id: number): TableSpec {
-  const { schema, table, owner, materialize, shared } = registration
-  const keyColumn = materialize ? found?.key?.columns[0] ?? null : null
-  const columns = materialize ? found?.columns ?? [] : []
+  const { schema, table, owner, materialize, materializer, shared, direction, recordsFailures, exclude } = registration
+  const key = found === undefined ? registration.key?.map(toKeyPart) ?? [] : keyFromCatalog(found)
+  const columns = found?.columns ?? []
+  const isKey = (name: string) => key.some(part => part.name === name)
+  const ownerColumn = columns.find(column => column.name === owner)
   return {
     id,
     schema,
     table,
     name: `${schema}.${table}`,
     materialize,
+    materializer,
     shared,
+    direction,
+    recordsFailures,
     // Without the modifier: a cast to varchar(9) would cut a longer name, and two scopes would own the row.
-    owner: owner === null ? null : { column: owner, type: columns.find(column => column.name === owner)?.kind as string },
-    keyColumn,
+    owner: ownerColumn === undefined ? null : { column: ownerColumn.name, type: ownerColumn.kind, keyIndex: key.findIndex(part => part.name === ownerColumn.name) },
+    key,
     columns: new Map(columns
-      .filter(column => !column.generated && column.name !== keyColumn && column.name !== owner)
+      .filter(({ name }) => !isKey(name) && name !== owner && !exclude.has(name))
       .map(column => [column.name, toColumn(column, registration)])),
-    foreignKeys: materialize ? found?.foreign_keys.map(({ constraint, columns, parent }): ForeignKeySpec => ({ constraint, columns, parent })) ?? [] : [],
+    excluded: exclude,
+    foreignKeys: found?.foreign_keys.map(({ constraint, columns, parent }): ForeignKeySpec => ({ constraint, columns, parent })) ?? [],
     references: [],
-    cascades: [],
+    deleteActions: [],
     children: [],
-    rank: 0
+    rank: 0,
+    mayAlter: found?.may_alter ?? false,
+    mayKeep: found?.may_keep ?? false
   }
 }
 
-function toColumn ({ name, type, kind }: CatalogColumn, registration: TableRegistration): ColumnSpec {
-  return { name, type, kind, codec: registration.columns.get(name) ?? null }
+function keyFromCatalog ({ key, columns }: CatalogTable): KeySpec {
+  return (key?.columns ?? []).map(name => {
+    const { kind, max_length: maxLength } = columns.find(column => column.name === name) as CatalogColumn
+    return { name, ...KEY_TYPES[kind] as Pick<KeyPart, 'kind' | 'type'>, maxLength }
+  })
+}
+
+function toKeyPart ({ name, kind }: { name: string | null, kind: KeyPart['kind'] }): KeyPart {
+  return { name, kind, type: kind === 'integer' ? 'bigint' : kind, maxLength: null }
+}
+
+function toColumn ({ name, type, kind, element_kind: elementKind, generated, identity_always: identityAlways, has_default: hasDefault }: CatalogColumn, registration: TableRegistration): ColumnSpec {
+  return { name, type, kind, elementKind, codec: registration.columns.get(name) ?? null, isWritable: !generated && !identityAlways, hasDefault }
 }
 
 /** Fills in the references between registered tables. Returns why one of them cannot be kept within a scope, or null. */
 function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<string, TableSpec>): string | null {
   if (!spec.materialize) return null
-  for (const { constraint, columns, parent, parent_columns: parentColumns, cascades } of found?.foreign_keys ?? []) {
+  for (const foreignKey of found?.foreign_keys ?? []) {
+    const { constraint, parent, on_delete: onDelete } = foreignKey
+    // What the server writes is not the device's choice: its owner, and columns that never travel.
+    const isServers = foreignKey.columns.every(name => name === spec.owner?.column || spec.excluded.has(name) || spec.columns.get(name)?.isWritable === false)
     const target = specs.get(parent)
-    const [column] = columns
-    if (target === undefined || !target.materialize) continue
-    const byKey = columns.length === 1 && column !== undefined && parentColumns[0] === target.keyColumn
-    if (byKey && cascades) target.cascades.push({ child: spec, column, constraint })
-    // The owner column is the server's to write: what it refers to is not the device's choice.
-    if (column === spec.owner?.column) continue
-    // Nobody could tell whose row it refers to.
-    if (!byKey && !target.shared) return `its foreign key ${constraint} refers to ${parent} by (${parentColumns.join(', ')}), not by its primary key, which is not supported yet unless that table is shared`
-    if (byKey) spec.references.push({ column, parent: target })
-    if (!target.children.includes(spec)) target.children.push(spec)
+    if (target === undefined || !target.materialize) {
+      if (isServers) continue
+      return `its foreign key ${constraint} refers to ${parent}, which does not sync: nobody could tell whose row it points at. Register that table too, for instance as { table: '${parent}', shared: true, direction: 'down' } where everybody may refer to its rows`
+    }
+    const columns = byKeyOf(target, foreignKey)
+    const acts = onDelete !== 'a' && onDelete !== 'r'
+    if (columns === null) {
+      if (acts) return `its foreign key ${constraint} refers to ${parent} by (${foreignKey.parent_columns.join(', ')}), not by its primary key, and changes rows when one there is deleted, which is not supported`
+      if (!isServers && !target.shared) return `its foreign key ${constraint} refers to ${parent} by (${foreignKey.parent_columns.join(', ')}), not by its primary key, which is not supported unless that table is shared`
+    } else {
+      if (acts) target.deleteActions.push({ child: spec, columns, constraint, effect: onDelete === 'c' ? 'delete' : 'alter' })
+      if (!isServers) spec.references.push({ constraint, columns, parent: target })
+    }
+    if (!isServers && !target.children.includes(spec)) target.children.push(spec)
   }
   return null
 }
 
-function requireNone (problems: string[]): void {
-  if (problems.length > 0) throw new ConfigurationError(`These tables cannot sync:\n  ${problems.join('\n  ')}`)
-}
-
-/** The registered tables as the catalog has them; tables that do not exist are absent. */
-async function readCatalog (db: Kysely<Database>, registrations: TableRegistration[]): Promise<CatalogTable[]> {
-  const names = JSON.stringify(registrations.map(({ schema, table }) => ({ schema, table })))
-  const { rows } = await sql<{ catalog: string }>`
-    select json_build_object(
-      'schema', n.nspname, 'table', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence,
-      'writable', has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
-        and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'),
-      'columns', coalesce((
-        select json_agg(json_build_object(
-          'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-          'kind', case t.typtype when 'e' then 'enum' when 'b' then t.typname else 'other' end,
-          'generated', a.attgenerated <> '', 'identity_always', a.attidentity = 'a') order by a.attnum)
-        from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'),
-      'key', (
-        select json_build_object('deferrable', k.condeferrable, 'columns', (
-          select json_agg(a.attname order by u.n)
-          from unnest(k.conkey) with ordinality u (attnum, n)
-          join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = u.attnum))
-        from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'p'),
-      'foreign_keys', coalesce((
-        select json_agg(json_build_object(
-          'constraint', f.conname, 'cascades', f.confdeltype = 'c', 'parent', pn.nspname || '.' || p.relname,
-          'columns', (select json_agg(a.attname order by u.n) from unnest(f.conkey) with ordinality u (attnum, n)
-            join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.attnum),
-          'parent_columns', (select json_agg(a.attname order by u.n) from unnest(f.confkey) with ordinality u (attnum, n)
-            join pg_catalog.pg_attribute a on a.attrelid = f.confrelid and a.attnum = u.attnum)) order by f.conname)
-        from pg_catalog.pg_constraint f
-        join pg_catalog.pg_class p on p.oid = f.confrelid
-        join pg_catalog.pg_namespace pn on pn.oid = p.relnamespace
-        where f.conrelid = c.oid and f.contype = 'f'), '[]')
-    )::text as catalog
-    from json_to_recordset(${names}::text::json) as x ("schema" text, "table" text)
-    join pg_catalog.pg_namespace n on n.nspname = x."schema"
-    join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = x."table"`.execute(db)
-  return rows.map(({ catalog }) => JSON.parse(catalog) as CatalogTable)
+/** The child's columns in the order of the parent's key; null where the foreign key refers to other columns. */
+function byKeyOf ({ key }: TableSpec, { columns, parent_columns: parentColumns }: CatalogForeignKey): string[] | null {
+  if (parentColumns.length !== key.length) return null
+  const ordered = key.map(({ name }) => columns[parentColumns.indexOf(name as string)])
+  return ordered.some(name => name === undefined) ? null : ordered as string[]
 }

@@ -1,63 +1,56 @@
 import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError } from '../storage/database-error.js'
-import { findCascaded, type CascadedRow } from './cascades.js'
-import { deleteStatement, insertStatement, probeStatement, updateStatement } from './statements.js'
-import type { ColumnSpec, TableSpec } from './table-spec.js'
-
-/** A change on its way into its business table. */
-export interface RowWrite {
-  /** Place of its change in the request. */
-  index: number
-  /** Place in the order of writing. */
-  place: number
-  /** Table and key as one text. */
-  row: string
-  table: TableSpec
-  /** By verdict: insert where the stream has no live row, update where it has. */
-  verb: 'insert' | 'update' | 'delete'
-  pk: string
-  /** As sent; null for a deletion. */
-  payload: string | null
-  /** With what an update left out. */
-  whole: string | null
-  /** Columns of the table that the payload has. */
-  columns: string[]
-}
+import { findAffected, type AffectedRow } from './delete-effects.js'
+import type { Refused, RowWrite } from './row-write.js'
+import { alteredStatement, deleteStatement, insertStatement, presentStatement, probeStatement, updateStatement } from './statements.js'
+import { isWritable, type ColumnSpec, type TableSpec } from './table-spec.js'
 
 /** How the statements of a run are ordered. The first fits nearly always; the others serve rows that hand a unique value on. */
 export type StatementOrder = 'upserts-first' | 'deletes-first' | 'as-requested'
+
+/** Asks the app's own materializer to write rows of its table. */
+export type AskMaterializer = (trx: Transaction<Database>, table: TableSpec, rows: RowWrite[]) => Promise<Refused[]>
+
+export interface WriteContext {
+  trx: Transaction<Database>
+  scope: string
+  askMaterializer: AskMaterializer
+}
+
+export interface RunOutcome {
+  refused: Refused[]
+  /** Rows of other tables, or of the same, that deletions change. */
+  affected: AffectedRow[]
+}
 
 /**
  * Writes a run of rows, no row twice, one statement for each table, verb and set of columns. Throws what the database says
  * about any of them.
  */
-export async function writeRun (trx: Transaction<Database>, scope: string, run: RowWrite[], order: StatementOrder): Promise<RunOutcome> {
-  const outcome: RunOutcome = { taken: [], cascaded: [] }
+export async function writeRun (context: WriteContext, run: RowWrite[], order: StatementOrder): Promise<RunOutcome> {
+  const outcome: RunOutcome = { refused: [], affected: [] }
   for (const group of groupRun(run, order)) {
     const [{ table, verb }] = group as [RowWrite]
-    if (verb === 'delete' && table.cascades.length > 0) outcome.cascaded.push(...await findCascaded(trx, group))
-    outcome.taken.push(...await writeGroup(trx, scope, group))
+    if (table.materializer !== null) {
+      outcome.refused.push(...await context.askMaterializer(context.trx, table, group))
+      continue
+    }
+    if (verb === 'delete' && table.deleteActions.length > 0) outcome.affected.push(...await findAffected(context.trx, group))
+    outcome.refused.push(...await writeGroup(context, group))
   }
   return outcome
 }
 
-export interface RunOutcome {
-  /** Rows whose key turned out to be taken by a row that this scope does not have. */
-  taken: RowWrite[]
-  /** Rows that deletions took along. */
-  cascaded: CascadedRow[]
-}
-
-async function writeGroup (trx: Transaction<Database>, scope: string, group: RowWrite[]): Promise<RowWrite[]> {
+async function writeGroup (context: WriteContext, group: RowWrite[]): Promise<Refused[]> {
+  const { trx, scope } = context
   const { table, verb, columns } = group[0] as RowWrite
   const owner = table.owner === null ? [] : [scope]
   const keys = JSON.stringify(group.map(({ pk }) => pk))
   if (verb === 'delete') {
-    // A row that is not there any more is as deleted as it should be; one that the app has given to somebody else is not ours to delete.
-    const { rows } = await trx.executeQuery<{ pk: string }>(CompiledQuery.raw(deleteStatement(table), [keys, ...owner]))
-    const kept = new Set(rows.map(({ pk }) => pk))
-    return group.filter(({ pk }) => kept.has(pk))
+    await trx.executeQuery(CompiledQuery.raw(deleteStatement(table), [keys, ...owner]))
+    // A row that is not there any more is as deleted as it should be.
+    return table.owner === null && !table.mayKeep ? [] : await explain(context, group)
   }
   const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
   const statement = verb === 'insert' ? insertStatement(table, columns) : updateStatement(table, columns)
@@ -67,22 +60,37 @@ async function writeGroup (trx: Transaction<Database>, scope: string, group: Row
   const absent = group.filter(({ pk }) => !written.has(pk))
   // An insert without effect met a row of someone else. An update without effect met none: the app removed the row behind
   // the stream's back, and the device's row is whole, so that it can be put back.
-  return verb === 'insert' ? absent : await writeRun(trx, scope, absent.map(wholeInsert), 'upserts-first').then(({ taken }) => taken)
+  if (verb === 'update') return (await writeRun(context, absent.map(wholeInsert), 'upserts-first')).refused
+  // A trigger may have swallowed the row; then nobody else has its key.
+  const found = await present(context, table, absent)
+  return absent.map(write => ({ write, why: found.get(write.pk) === false || (found.has(write.pk) && !write.hadRow) ? 'taken' : 'kept', message: null }))
+}
+
+/** Why rows are still there after their deletion: they have another owner, or the database kept them. */
+async function explain (context: WriteContext, group: RowWrite[]): Promise<Refused[]> {
+  const found = await present(context, (group[0] as RowWrite).table, group)
+  return group.filter(({ pk }) => found.has(pk)).map(write => ({ write, why: found.get(write.pk) === true ? 'kept' : 'taken', message: null }))
+}
+
+/** Which of the rows are in the table, by key, and whether they are the scope's own as far as an owner column tells. */
+async function present ({ trx, scope }: WriteContext, table: TableSpec, group: RowWrite[]): Promise<Map<string, boolean>> {
+  const { rows } = await trx.executeQuery<{ pk: string, own: boolean }>(CompiledQuery.raw(presentStatement(table), [JSON.stringify(group.map(({ pk }) => pk)), scope]))
+  return new Map(rows.map(({ pk, own }) => [pk, own]))
 }
 
 /** The insert that puts an updated row back, with the columns that the update left out. */
 function wholeInsert (write: RowWrite): RowWrite {
   const { table, whole } = write
-  const columns = Object.keys(JSON.parse(whole as string) as object).filter(name => table.columns.has(name)).sort()
-  return { ...write, verb: 'insert', payload: whole, columns }
+  const columns = Object.keys(JSON.parse(whole as string) as object).filter(name => isWritable(table, name)).sort()
+  return { ...write, verb: 'insert', hadRow: true, payload: whole, columns }
 }
 
 /** The column whose value PostgreSQL cannot read, of a row that it refused with a data exception; null where it is none alone. */
 export async function findUnreadableColumn (trx: Transaction<Database>, { table, payload, columns }: RowWrite): Promise<string | null> {
-  for (const name of columns) {
+  for (const name of columns.filter(name => isWritable(table, name))) {
     await sql`savepoint oversync_probe`.execute(trx)
     try {
-      await trx.executeQuery(CompiledQuery.raw(probeStatement(table.columns.get(name) as ColumnSpec), [`[${payload}]`]))
+      await trx.executeQuery(CompiledQuery.raw(probeStatement(table.columns.get(name) as ColumnSpec), [`[${payload as string}]`]))
       await sql`release savepoint oversync_probe`.execute(trx)
     } catch (error) {
       if (asDatabaseError(error) === null) throw error
@@ -94,13 +102,40 @@ export async function findUnreadableColumn (trx: Transaction<Database>, { table,
   return null
 }
 
+/** A row that the database holds otherwise than it was sent. */
+export interface AlteredRow {
+  row: string
+  /** Members of its payload that are different, as JSON text without braces. */
+  members: string
+}
+
+/** Reads rows back whose table says that the database may have altered them. `payloads` are those that are to be stored. */
+export async function findAltered (trx: Transaction<Database>, rows: Array<{ row: string, table: TableSpec, pk: string, payload: string, columns: string[] }>): Promise<AlteredRow[]> {
+  const groups = new Map<string, typeof rows>()
+  for (const row of rows) {
+    const key = `${row.table.id} ${row.columns.join(' ')}`
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [row])
+    else group.push(row)
+  }
+  const altered: AlteredRow[] = []
+  for (const group of groups.values()) {
+    const [{ table, columns }] = group as [typeof rows[0]]
+    const parameters = ['[' + group.map(({ payload }) => payload).join(',') + ']', JSON.stringify(group.map(({ pk }) => pk))]
+    const { rows: found } = await trx.executeQuery<{ pk: string, members: string }>(CompiledQuery.raw(alteredStatement(table, columns), parameters))
+    const byKey = new Map(group.map(({ pk, row }) => [pk, row]))
+    for (const { pk, members } of found) altered.push({ row: byKey.get(pk) as string, members })
+  }
+  return altered
+}
+
 /** The statements of a run: parents before children for upserts, children before parents for deletions. */
 function groupRun (run: RowWrite[], order: StatementOrder): RowWrite[][] {
   const groups: RowWrite[][] = []
   const open = new Map<string, RowWrite[]>()
   let last = ''
   for (const write of run) {
-    const key = `${write.verb} ${write.table.id} ${write.verb === 'delete' ? '' : write.columns.join(' ')}`
+    const key = groupOf(write)
     // As requested: only neighbours share a statement.
     if (order === 'as-requested' && key !== last) open.clear()
     last = key
@@ -120,4 +155,10 @@ function groupRun (run: RowWrite[], order: StatementOrder): RowWrite[][] {
     if (deletes !== 0) return deletes * deletesLast
     return (left.table.rank - right.table.rank) * (left.verb === 'delete' ? -1 : 1)
   })
+}
+
+/** A materializer gets rows of all columns at once. */
+function groupOf ({ verb, table, columns }: RowWrite): string {
+  const kind = table.materializer !== null && verb !== 'delete' ? 'upsert' : verb
+  return `${kind} ${table.id} ${verb === 'delete' || table.materializer !== null ? '' : columns.join(' ')}`
 }

@@ -1,6 +1,7 @@
-import { fromWire, wireType } from './column-codec.js'
+import { fromWire, isAltered, toWire, wireType } from './column-codec.js'
+import { isOneOf, keyColumns, keyParts, keyText } from './key-sql.js'
 import { quoteIdentifier, quoteTable } from './quote-identifier.js'
-import type { Cascade, ColumnSpec, TableSpec } from './table-spec.js'
+import { isWritable, type ColumnSpec, type DeleteAction, type TableSpec } from './table-spec.js'
 
 /*
  * SQL text for business tables. Parameters: $1 a JSON array of payloads, $2 a JSON array of keys in the same order, $3 the
@@ -13,56 +14,82 @@ const PLACE = quoteIdentifier('oversync place')
 
 /** Inserts rows whose key is free; answers the keys that were inserted. */
 export function insertStatement (table: TableSpec, columns: string[]): string {
-  const specs = specsOf(table, columns)
-  const names = [keyOf(table), ...specs.map(({ name }) => name), ...(table.owner === null ? [] : [table.owner.column])]
-  const values = [`r.${KEY}::uuid`, ...specs.map(column => fromWire(column, 'r')), ...(table.owner === null ? [] : [ownerValue(table.owner.type)])]
-  return `insert into ${quoteTable(table.schema, table.table)} as t (${names.map(quoteIdentifier).join(', ')})
+  const specs = writableOf(table, columns)
+  const keys = keyColumns(table.key)
+  const owner = table.owner !== null && table.owner.keyIndex < 0 ? table.owner : null
+  const names = [...keys, ...specs.map(({ name }) => name), ...(owner === null ? [] : [owner.column])]
+  const values = [...keyParts(table.key, `r.${KEY}`), ...specs.map(column => fromWire(column, 'r')), ...(owner === null ? [] : [`$3::text::${owner.type}`])]
+  // A parameter that nothing mentions has no type; the key says the same as the scope then.
+  const filter = table.owner !== null && owner === null ? ' where $3::text is not null' : ''
+  // The key of a row is the device's to give, also where PostgreSQL would rather give it itself.
+  return `insert into ${tableOf(table)} as t (${names.map(quoteIdentifier).join(', ')}) overriding system value
 select ${values.join(', ')}
-from ${rowsFrom(specs)} order by r.${PLACE}
-on conflict (${quoteIdentifier(keyOf(table))}) do nothing
-returning t.${quoteIdentifier(keyOf(table))}::text as pk`
+from ${rowsFrom(specs)}${filter} order by r.${PLACE}
+on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing
+returning ${keyText(keys, 't')} as pk`
 }
 
 /** Updates the given columns of rows that are there; answers the keys that were updated. */
 export function updateStatement (table: TableSpec, columns: string[]): string {
-  const specs = specsOf(table, columns)
-  const key = quoteIdentifier(keyOf(table))
-  const assignments = specs.length === 0
-    ? `${key} = t.${key}`
-    : specs.map(({ name }) => `${quoteIdentifier(name)} = v.${quoteIdentifier(name)}`).join(', ')
-  const values = [`r.${KEY}::uuid as ${KEY}`, ...specs.map(column => `${fromWire(column, 'r')} as ${quoteIdentifier(column.name)}`)]
-  return `update ${quoteTable(table.schema, table.table)} as t set ${assignments}
+  const specs = writableOf(table, columns)
+  const keys = keyColumns(table.key)
+  // Nothing to set: whether the row is there still counts.
+  if (specs.length === 0) return `select ${keyText(keys, 't')} as pk from ${tableOf(table)} as t where $1::text is not null and ${isOneOf(table.key, keys, 't', '$2')}${ownerCondition(table)} for no key update`
+  const assignments = specs.map(({ name }) => `${quoteIdentifier(name)} = v.${quoteIdentifier(name)}`).join(', ')
+  const parts = keyParts(table.key, `r.${KEY}`)
+  const values = [...parts.map((part, i) => `${part} as ${keyAlias(i)}`), ...specs.map(column => `${fromWire(column, 'r')} as ${quoteIdentifier(column.name)}`)]
+  return `update ${tableOf(table)} as t set ${assignments}
 from (select ${values.join(', ')} from ${rowsFrom(specs)}) v
-where t.${key} = v.${KEY}${ownerCondition(table)}
-returning t.${key}::text as pk`
+where ${keys.map((name, i) => `t.${quoteIdentifier(name)} = v.${keyAlias(i)}`).join(' and ')}${ownerCondition(table)}
+returning ${keyText(keys, 't')} as pk`
 }
 
-/** Deletes rows; answers the keys that stay because the row has another owner. Here $1 is the JSON array of keys and $2 the scope. */
+/**
+ * Deletes rows; answers the keys that stay, because the row has another owner or because the database kept it. Here $1 is
+ * the JSON array of keys and $2 the scope.
+ */
 export function deleteStatement (table: TableSpec): string {
-  const key = quoteIdentifier(keyOf(table))
-  const name = quoteTable(table.schema, table.table)
-  const wanted = `t.${key} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))`
-  if (table.owner === null) return `delete from ${name} as t where ${wanted}`
-  return `with gone as (delete from ${name} as t where ${wanted}${ownerCondition(table, '$2')})
-select t.${key}::text as pk from ${name} as t where ${wanted} and not (t.${quoteIdentifier(table.owner.column)} is not distinct from $2::text::${table.owner.type})`
+  const wanted = isOneOf(table.key, keyColumns(table.key), 't', '$1')
+  if (table.owner === null) return `delete from ${tableOf(table)} as t where ${wanted}`
+  return `delete from ${tableOf(table)} as t where ${wanted}${ownerCondition(table, '$2')}`
 }
 
-/** Finds the rows of a child table that a deletion of their parents would delete: $1 is the JSON array of the parents' keys. */
-export function cascadedStatement ({ child, column }: Cascade): string {
-  return `select t.${quoteIdentifier(keyOf(child))}::text as pk, t.${quoteIdentifier(column)}::text as parent
-from ${quoteTable(child.schema, child.table)} as t
-where t.${quoteIdentifier(column)} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))`
+/** Finds the rows of a child table that a deletion of their parents would change: $1 is the JSON array of the parents' keys. */
+export function affectedStatement (parent: TableSpec, { child, columns }: DeleteAction): string {
+  return `select ${keyText(keyColumns(child.key), 't')} as pk, ${keyText(columns, 't')} as parent
+from ${tableOf(child)} as t where ${isOneOf(parent.key, columns, 't', '$1')}`
 }
 
-/** Tells which of the keys in $1 are in the table. */
+/** Tells which of the keys in $1 are in the table, and whether the scope in $2 owns them. */
 export function presentStatement (table: TableSpec): string {
-  return `select t.${quoteIdentifier(keyOf(table))}::text as pk from ${quoteTable(table.schema, table.table)} as t
-where t.${quoteIdentifier(keyOf(table))} = any (array(select k::uuid from json_array_elements_text($1::text::json) as k))`
+  const own = table.owner === null ? '$2::text is not null' : `coalesce(t.${quoteIdentifier(table.owner.column)} = $2::text::${table.owner.type}, false)`
+  return `select ${keyText(keyColumns(table.key), 't')} as pk, ${own} as own from ${tableOf(table)} as t
+where ${isOneOf(table.key, keyColumns(table.key), 't', '$1')}`
 }
 
 /** Reads one column of payloads as it would be written, to find out whether it is the one that PostgreSQL refuses. */
 export function probeStatement (column: ColumnSpec): string {
   return `select ${fromWire(column, 'r')} from json_to_recordset($1::text::json) as r (${quoteIdentifier(column.name)} ${wireType(column)})`
+}
+
+/**
+ * Compares rows with the payloads that were to be stored, all of which have the given columns: answers the keys of rows that
+ * differ, and the members that make them what they are, as JSON text without braces. Columns that the payloads lack count
+ * where they have a value.
+ */
+export function alteredStatement (table: TableSpec, columns: string[]): string {
+  const sent = columns.map(name => table.columns.get(name)).filter(column => column !== undefined)
+  const absent = [...table.columns.values()].filter(({ name }) => !columns.includes(name))
+  const member = (column: ColumnSpec) => `${literal(JSON.stringify(column.name) + ':')} || coalesce((${toWire(column, 't')})::text, 'null')`
+  const members = [
+    ...sent.map(column => `case when ${isAltered(column, 'r', 't')} then ${member(column)} end`),
+    ...absent.map(column => `case when t.${quoteIdentifier(column.name)} is not null then ${member(column)} end`)
+  ]
+  const parts = keyParts(table.key, `r.${KEY}`)
+  return `select x.pk, x.members from (
+select r.${KEY} as pk, array_to_string(array[${members.join(', ')}]::text[], ',') as members
+from ${rowsFrom(sent)} join ${tableOf(table)} as t on ${keyColumns(table.key).map((name, i) => `t.${quoteIdentifier(name)} = ${parts[i] as string}`).join(' and ')}) x
+where x.members <> ''`
 }
 
 function rowsFrom (specs: ColumnSpec[]): string {
@@ -72,19 +99,23 @@ function rowsFrom (specs: ColumnSpec[]): string {
   return `rows from (json_to_recordset($1::text::json) as (${definitions}), json_array_elements_text($2::text::json)) with ordinality as r (${names}, ${KEY}, ${PLACE})`
 }
 
-function ownerValue (type: string): string {
-  return `$3::text::${type}`
+function keyAlias (i: number): string {
+  return quoteIdentifier(`oversync key ${i}`)
 }
 
 function ownerCondition (table: TableSpec, parameter = '$3'): string {
   return table.owner === null ? '' : ` and t.${quoteIdentifier(table.owner.column)} = ${parameter}::text::${table.owner.type}`
 }
 
-function keyOf (table: TableSpec): string {
-  if (table.keyColumn === null) throw new Error(`${table.name} is not materialized.`)
-  return table.keyColumn
+function tableOf ({ schema, table }: TableSpec): string {
+  return quoteTable(schema, table)
 }
 
-function specsOf (table: TableSpec, columns: string[]): ColumnSpec[] {
-  return columns.map(name => table.columns.get(name) as ColumnSpec)
+function writableOf (table: TableSpec, columns: string[]): ColumnSpec[] {
+  return columns.filter(name => isWritable(table, name)).map(name => table.columns.get(name) as ColumnSpec)
+}
+
+/** A text as SQL writes it. */
+function literal (text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
 }

@@ -29,9 +29,7 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
 
   for (const component of COMPONENTS) app.addSchema(component)
   readBodiesExactly(app)
-  // The parser has checked the body already; responses are made to fit.
-  app.setValidatorCompiler(({ schema, httpPart }) => httpPart === 'querystring' ? parseQuery(schema as TSchema) : value => ({ value }))
-  app.setErrorHandler(replyError)
+  answerAsDocumented(app)
   app.setNotFoundHandler(async () => { throw new SyncError('not_found', 'There is no such route.') })
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
@@ -60,10 +58,17 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   route(app, OPERATIONS.status, async (request, reply) => await sendJson(reply, JSON.stringify(await sync.status(callerOf(request)))))
 }
 
-type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+
+/** What both kinds of routes have in common: strict queries, and errors as the contract has them. */
+export function answerAsDocumented (app: FastifyInstance): void {
+  // The parsers check the bodies; responses are made to fit.
+  app.setValidatorCompiler(({ schema, httpPart }) => httpPart === 'querystring' ? parseQuery(schema as TSchema) : value => ({ value }))
+  app.setErrorHandler(replyError)
+}
 
 /** Registers an operation, and 405 for the other methods of its path. OPTIONS stays the app's, for CORS. */
-function route (app: FastifyInstance, operation: Operation, handler: Handler, bodyLimit?: number): void {
+export function route (app: FastifyInstance, operation: Operation, handler: Handler, bodyLimit?: number): void {
   const { method, path } = operation
   app.route({
     method, url: path, schema: routeSchema(operation), handler, config: { oversync: true }, ...(bodyLimit === undefined ? {} : { bodyLimit })
@@ -90,7 +95,7 @@ function readBodiesExactly (app: FastifyInstance): void {
   })
 }
 
-async function identify (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity']): Promise<Required<Identity>> {
+export async function identify (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity']): Promise<Required<Identity>> {
   const identity = checkIdentity(await askApp(request, getIdentity))
   const header = request.headers[SOURCE_ID_HEADER]
   if (header !== undefined && header !== identity.deviceId) {
@@ -99,9 +104,10 @@ async function identify (request: FastifyRequest, getIdentity: OversyncOptions['
   return identity
 }
 
-async function askApp (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity']): Promise<Identity | null | undefined> {
+/** What the app's sign-in answers; what it throws becomes an error of the contract. */
+export async function askApp<T> (request: FastifyRequest, ask: (request: FastifyRequest) => T | Promise<T>): Promise<T> {
   try {
-    return await getIdentity(request)
+    return await ask(request)
   } catch (cause) {
     if (cause instanceof SyncError) throw cause
     const status = (cause as { statusCode?: unknown } | null)?.statusCode
@@ -113,7 +119,7 @@ async function askApp (request: FastifyRequest, getIdentity: OversyncOptions['ge
   }
 }
 
-async function sendJson (reply: FastifyReply, json: string): Promise<FastifyReply> {
+export async function sendJson (reply: FastifyReply, json: string): Promise<FastifyReply> {
   return await reply.type('application/json; charset=utf-8').send(json)
 }
 

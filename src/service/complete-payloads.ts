@@ -4,7 +4,7 @@ import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
 import { MAX_PAYLOAD_KEYS } from '../limits.js'
 import type { Judgement, Known, StoredPayload, Write } from './decide.js'
-import { eachMember, endOfValue, skipSpace } from './json-text.js'
+import { membersOf } from './json-text.js'
 import { shapeOf } from './payload-shape.js'
 import type { Refusal } from './prepare.js'
 
@@ -41,7 +41,7 @@ export async function completePayloads (trx: Transaction<Database>, metadata: Me
     if (!differing.has(row)) continue
     const before = current.get(row)
     if (isUpdate(write) && before !== null && before !== undefined) {
-      const keys = complete(write.stored, before, spend)
+      const keys = complete(write.stored, before, write.change.table.excluded, spend)
       if (write.stored.carried > 0 && (keys > MAX_PAYLOAD_KEYS || Buffer.byteLength(write.stored.text as string) > maxPayloadBytes)) {
         overgrown.set(write.change.index, { reason: 'bad_payload', message: `With what it had before, the row has more than ${maxPayloadBytes} bytes or ${MAX_PAYLOAD_KEYS} keys.` })
       }
@@ -56,10 +56,10 @@ function isUpdate ({ change, hadLiveRow }: Write): boolean {
 }
 
 /** Adds what is missing; returns the number of keys. */
-function complete (stored: StoredPayload, before: string, spend: Spend): number {
+function complete (stored: StoredPayload, before: string, excluded: ReadonlySet<string>, spend: Spend): number {
   const text = stored.text as string
   const keys = new Set(membersOf(text).map(({ key }) => key))
-  const missing = membersOf(before).filter(({ key }) => !keys.has(key))
+  const missing = membersOf(before).filter(({ key }) => !keys.has(key) && !excluded.has(key)).map(({ key, start, end }) => ({ key, value: before.slice(start, end) }))
   if (missing.length === 0) return keys.size
   // Each change of a row carries the whole row: many of them in one batch add up.
   spend(missing.reduce((sum, { key, value }) => sum + key.length + value.length + 4, text.length))
@@ -68,14 +68,4 @@ function complete (stored: StoredPayload, before: string, spend: Spend): number 
   stored.carried = missing.length
   stored.shape = shapeOf([...keys, ...missing.map(({ key }) => key)])
   return keys.size + missing.length
-}
-
-function membersOf (text: string): Array<{ key: string, value: string }> {
-  const members: Array<{ key: string, value: string }> = []
-  eachMember(text, skipSpace(text, 0), (key, start) => {
-    const end = endOfValue(text, start)
-    members.push({ key, value: text.slice(start, end) })
-    return end
-  })
-  return members
 }

@@ -1,6 +1,7 @@
 import type { LedgerEntry } from '../storage/change-log.js'
 import { rowKey, type RowState } from '../storage/row-state.js'
-import { canonical, withoutLast } from './json-text.js'
+import { canonical, editObject, membersOf, withoutLast } from './json-text.js'
+import { digestOf } from './payload-digest.js'
 import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 
 /** What the stream held before the batch, read under its lock. */
@@ -21,6 +22,8 @@ export interface StoredPayload {
   shape: number
   /** Members at its end that were not sent. */
   carried: number
+  /** Digest of what was sent, where the database made another row of it; else null. */
+  digest: string | null
 }
 
 /** A change that enters the stream. */
@@ -98,7 +101,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     if ('unreadable' in change) return { verdict: 'invalid', change, refusal: change.unreadable }
     const earlier = ledger.get(change.sourceChangeId)
     if (earlier !== undefined) {
-      if (isSameContent(change, earlier, spellings)) return { verdict: 'nothing', change, version: earlier.version, replay: true, completed: change.completed || earlier.carried > 0 }
+      if (isSameContent(change, earlier, spellings)) return { verdict: 'nothing', change, version: earlier.version, replay: true, completed: change.completed || earlier.carried > 0 || earlier.digest !== null }
       if (!known.olderClient) return { verdict: 'invalid', change, refusal: REUSED }
     }
     const refusal = change.refusal ?? (spoiled.has(change.row) ? null : refused.get(change.index))
@@ -115,7 +118,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     }
     const version = row?.version ?? 0
     if (change.base !== version) return conflict(change)
-    return { verdict: 'write', write: { change, version: version + 1, hadLiveRow: row !== undefined && !row.deleted, takesNumber, stored: { text: change.payload, shape: change.shape, carried: 0 } } }
+    return { verdict: 'write', write: { change, version: version + 1, hadLiveRow: row !== undefined && !row.deleted, takesNumber, stored: { text: change.payload, shape: change.shape, carried: 0, digest: null } } }
   }
 
   function conflict (change: PreparedChange): Decision {
@@ -131,7 +134,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     const deleted = change.op === 'DELETE'
     writes.push(write)
     rows.set(change.row, { version, deleted, write, serverId: 0 })
-    ledger.set(change.sourceChangeId, { tableId: change.table.id, pk: change.pk, deletes: deleted, version, serverId: 0, payload: change.payload, carried: 0 })
+    ledger.set(change.sourceChangeId, { tableId: change.table.id, pk: change.pk, deletes: deleted, version, serverId: 0, payload: change.payload, carried: 0, digest: null })
   }
 }
 
@@ -139,7 +142,9 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
 function isSameContent (change: PreparedChange, entry: LedgerEntry, spellings: Map<string, string>): boolean {
   if (change.row !== rowKey(entry.tableId, entry.pk) || (change.op === 'DELETE') !== entry.deletes) return false
   if (change.payload === null || entry.payload === null) return change.payload === entry.payload
-  const sent = entry.carried === 0 ? entry.payload : withoutLast(entry.payload, entry.carried)
+  if (entry.digest !== null) return digestOf(canonicalOnce(change.payload)) === entry.digest
+  const stored = entry.carried === 0 ? entry.payload : withoutLast(entry.payload, entry.carried)
+  const sent = change.table.excluded.size === 0 ? stored : withoutMembers(stored, change.table.excluded)
   return change.payload === sent || canonicalOnce(change.payload) === canonicalOnce(sent)
 
   function canonicalOnce (text: string): string {
@@ -149,6 +154,12 @@ function isSameContent (change: PreparedChange, entry: LedgerEntry, spellings: M
     spellings.set(text, spelling)
     return spelling
   }
+}
+
+/** A column may have been excluded after the change was applied. */
+function withoutMembers (text: string, names: ReadonlySet<string>): string {
+  const members = membersOf(text)
+  return editObject(text, members, new Map(), new Set(members.flatMap(({ key }, i) => names.has(key) ? [i] : [])))
 }
 
 /** The next free number is only known when the whole batch is judged; the reply adds it. */

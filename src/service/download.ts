@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { DownloadQuery } from '../contract/download-query.js'
 import { SyncError } from '../errors.js'
 import { DEFAULT_DOWNLOAD_LIMIT } from '../limits.js'
+import type { Catalog } from '../materializer/catalog.js'
 import type { Identity } from '../options.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
@@ -12,6 +13,7 @@ import { reading } from '../storage/transaction.js'
 export interface DownloadContext {
   db: Kysely<Database>
   metadata: Metadata
+  catalog: Catalog
   maxDownloadLimit: number
 }
 
@@ -24,7 +26,8 @@ export interface DownloadResult {
 
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
-  const request = toRequest(query, context.maxDownloadLimit)
+  const hiddenTables = context.catalog.current.registry.all.filter(({ direction }) => direction === 'up').map(({ id }) => id)
+  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables }
   const page = await reading(async () => {
     const found = await readPage(context.db, context.metadata, identity, request)
     if (found !== null) return found
@@ -41,7 +44,7 @@ export async function download (context: DownloadContext, identity: Required<Ide
 }
 
 /** The query with its defaults. The routes have checked the types; other callers may not have. */
-function toRequest (query: DownloadQuery, maxDownloadLimit: number): PageRequest {
+function toRequest (query: DownloadQuery, maxDownloadLimit: number): Omit<PageRequest, 'hiddenTables'> {
   const { after = 0, limit = Math.min(DEFAULT_DOWNLOAD_LIMIT, maxDownloadLimit), until = 0, include_self: includeSelf = false, schema = null } = query
   for (const [name, value] of Object.entries({ after, until, floor: query.floor ?? 0 })) {
     if (!Number.isSafeInteger(value) || value < 0) throw new SyncError('invalid_request', `Parameter "${name}" must be an integer from 0 to ${Number.MAX_SAFE_INTEGER}.`)

@@ -126,6 +126,48 @@ function canonicalAt (text: string, at: number): { text: string, end: number } {
   return { text: first === QUOTE ? JSON.stringify(JSON.parse(value)) : value, end }
 }
 
+/** The members of an object's text, positions relative to it. */
+export function membersOf (text: string): Member[] {
+  const members: Member[] = []
+  eachMember(text, skipSpace(text, 0), (key, start) => {
+    const end = endOfValue(text, start)
+    members.push({ key, start, end })
+    return end
+  })
+  return members
+}
+
+/** An object's text with other values for some members and without others, by their place; the text itself where neither. */
+export function editObject (text: string, members: Member[], replaced: ReadonlyMap<number, string>, removed: ReadonlySet<number>): string {
+  if (removed.size > 0) {
+    const kept = members.flatMap(({ key, start, end }, i) => removed.has(i) ? [] : [`${JSON.stringify(key)}:${replaced.get(i) ?? text.slice(start, end)}`])
+    return `{${kept.join(',')}}`
+  }
+  let edited = ''
+  let copied = 0
+  for (const [i, value] of replaced) {
+    const { start, end } = members[i] as Member
+    edited += text.slice(copied, start) + value
+    copied = end
+  }
+  return edited + text.slice(copied)
+}
+
+/** An object's text with the members of another laid over it. */
+export function overlayObject (text: string, over: string): string {
+  const members = membersOf(text)
+  const place = new Map(members.map(({ key }, i) => [key, i]))
+  const replaced = new Map<number, string>()
+  const added: string[] = []
+  for (const { key, start, end } of membersOf(over)) {
+    const at = place.get(key)
+    if (at === undefined) added.push(`${JSON.stringify(key)}:${over.slice(start, end)}`)
+    else replaced.set(at, over.slice(start, end))
+  }
+  const edited = editObject(text, members, new Map([...replaced].sort(([a], [b]) => a - b)), new Set())
+  return added.length === 0 ? edited : `${edited.slice(0, edited.lastIndexOf('}')).trimEnd()}${members.length === 0 ? '' : ','}${added.join(',')}}`
+}
+
 function endOfString (text: string, at: number): number {
   let i = at + 1
   for (;;) {

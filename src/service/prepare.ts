@@ -1,10 +1,11 @@
 import type { InvalidReason } from '../contract/change-status.js'
 import type { UploadChange } from '../contract/upload-change.js'
 import { MAX_JSON_DEPTH, MAX_KEY_BYTES, MAX_PAYLOAD_KEYS } from '../limits.js'
-import { normalizeUuid, normalizeUuidValue } from '../materializer/key-codec.js'
-import type { ColumnSpec, TableRegistry, TableSpec } from '../materializer/table-spec.js'
+import { describeKey, keyOf, normalizeKey, normalizeValue, partAsJson, type Key, type KeyPart } from '../materializer/key-spec.js'
+import type { ColumnSpec, Reference, TableRegistry, TableSpec } from '../materializer/table-spec.js'
+import { normalizeUuidValue } from '../materializer/uuid.js'
 import { rowKey } from '../storage/row-state.js'
-import { depthOf } from './json-text.js'
+import { depthOf, editObject, type Member } from './json-text.js'
 import { shapeOf } from './payload-shape.js'
 import type { PayloadText } from './upload-body.js'
 
@@ -17,6 +18,7 @@ export interface Refusal {
 
 /** A row that a change refers to by a foreign key and that must be live in the scope. */
 export interface ParentRow {
+  constraint: string
   row: string
   tableId: number
   pk: string
@@ -41,10 +43,12 @@ export interface PreparedChange {
   payload: string | null
   /** Hash of the payload's keys; 0 for a deletion. */
   shape: number
-  /** Columns of the business table that the payload has. */
+  /** Columns of the business table that the payload has, sorted. */
   columns: string[]
+  /** Members that no column of the business table has. */
+  unknown: string[]
   parents: ParentRow[]
-  /** The stored payload says more than the sent one (the server wrote the owner): the device must learn it. */
+  /** The stored payload says something else than the sent one (the server wrote the owner, or left out an excluded column): the device must learn it. */
   completed: boolean
   /** A refusal that a replay of the same content is spared: it was checked when the change was applied. */
   refusal: Refusal | null
@@ -64,6 +68,8 @@ export interface PrepareContext {
   registry: TableRegistry
   scope: string
   maxPayloadBytes: number
+  /** The server itself is the author: tables that devices may not write are open to it. */
+  trusted: boolean
 }
 
 const NAME = /^[a-z0-9_]+$/
@@ -79,10 +85,11 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
   if (!NAME.test(tableName)) return unreadable('bad_payload', 'table must match ^[a-z0-9_]+$.')
   const table = context.registry.find(schema, tableName)
   if (table === undefined) return unreadable('unregistered_table', `The table ${schema}.${tableName} does not sync.`)
-  const pk = Buffer.byteLength(change.pk) <= MAX_KEY_BYTES ? normalizeUuid(change.pk) : null
-  if (pk === null) return unreadable('bad_payload', 'pk must be a uuid.')
+  const key = Buffer.byteLength(change.pk) <= MAX_KEY_BYTES ? normalizeKey(table.key, change.pk) : null
+  // A composite key may grow in its one spelling.
+  if (key === null || Buffer.byteLength(key.pk) > MAX_KEY_BYTES) return unreadable('bad_payload', `pk must be ${describeKey(table.key)} of at most ${MAX_KEY_BYTES} bytes.`)
   // From here on the row is known: later changes of it in the batch counted on this one.
-  const row = rowKey(table.id, pk)
+  const row = rowKey(table.id, key.pk)
   if (!(change.source_change_id >= 1 && change.source_change_id <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'source_change_id must be from 1 to 2^53-1.', row)
   if (!(change.server_version >= 0 && change.server_version <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'server_version must be from 0 to 2^53-1.', row)
   const op = change.op.trim().toUpperCase()
@@ -91,13 +98,26 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
   if (op !== 'DELETE' && payload === null) return unreadable('bad_payload', `${op} needs a payload.`, row)
 
   const prepared: PreparedChange = {
-    index, sourceChangeId: change.source_change_id, table, op, pk, row, base: change.server_version, payload: null, shape: 0, columns: [], parents: [], completed: false, refusal: null
+    index,
+    sourceChangeId: change.source_change_id,
+    table,
+    op,
+    pk: key.pk,
+    row,
+    base: change.server_version,
+    payload: null,
+    shape: 0,
+    columns: [],
+    unknown: [],
+    parents: [],
+    completed: false,
+    refusal: table.direction === 'down' && !context.trusted ? { reason: 'read_only', message: `Devices may not write ${table.name}.` } : whyNotOwner(table, key, context.scope)
   }
   if (payload === null) return prepared
   const values = change.payload as Record<string, unknown>
   const problem = whyUnstorable(payload, values)
   if (problem !== null) return unreadable('bad_payload', problem, row)
-  const misfit = fillIn(prepared, payload, values, context.scope)
+  const misfit = fillIn(prepared, key, payload, values, context.scope)
   if (misfit !== null) return unreadable('bad_payload', misfit, row)
   // Bytes are at most three times the UTF-16 length: most payloads need no counting.
   if (payload.text.length * 3 > context.maxPayloadBytes && Buffer.byteLength(payload.text) > context.maxPayloadBytes) {
@@ -123,55 +143,98 @@ function isStorable (value: unknown): boolean {
   return Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner))
 }
 
-/** Writes the stored payload, the columns and the parents into `prepared`. Returns why the payload does not fit its key, or null. */
-function fillIn (prepared: PreparedChange, { text, members }: PayloadText, values: Record<string, unknown>, scope: string): string | null {
-  const { table, pk } = prepared
-  let stored = ''
-  let copied = 0
-  const replace = (start: number, end: number, value: string): void => {
-    stored += text.slice(copied, start) + JSON.stringify(value)
-    copied = end
-  }
-  for (const { key, start, end } of members) {
-    const column = table.columns.get(key)
-    if (column !== undefined) {
-      const misfit = whyMisread(column, values[key])
+/** Why the key says by itself that the row is another's, or that the scope cannot own rows of the table; null where neither. */
+function whyNotOwner ({ owner, name }: TableSpec, { parts }: Key, scope: string): Refusal | null {
+  if (owner === null) return null
+  if (ownerText(scope, owner.type) !== scope) return { reason: 'not_owner', message: `${name} holds its owner as ${owner.type}, which the scope's name is not in its one spelling.` }
+  return owner.keyIndex >= 0 && parts[owner.keyIndex] !== scope ? { reason: 'not_owner', message: `The key's ${owner.column} names another owner.` } : null
+}
+
+/** Writes the stored payload, the columns and the parents into `prepared`. Returns why the payload does not fit, or null. */
+function fillIn (prepared: PreparedChange, key: Key, { text, members }: PayloadText, values: Record<string, unknown>, scope: string): string | null {
+  const { table } = prepared
+  const keyPlace = new Map(table.key.map(({ name }, i) => [name, i]))
+  const replaced = new Map<number, string>()
+  const removed = new Set<number>()
+  const keys: string[] = []
+  for (const [place, { key: name, start, end }] of members.entries()) {
+    const part = keyPlace.get(name)
+    const column = table.columns.get(name)
+    if (table.excluded.has(name)) {
+      removed.add(place)
+      prepared.completed = true
+      continue
+    }
+    keys.push(name)
+    if (part !== undefined) {
+      const spec = table.key[part] as KeyPart
+      const literal = text.slice(start, end)
+      if (normalizeValue(spec, values[name], literal) !== key.parts[part]) return `The payload's ${name} is not the pk.`
+      const spelled = partAsJson(spec, key.parts[part] as string)
+      if (spec.kind !== 'text' && spelled !== literal) replaced.set(place, spelled)
+    } else if (column !== undefined) {
+      const misfit = whyMisread(column, values[name])
       if (misfit !== null) return misfit
-      prepared.columns.push(key)
-    } else if (key === table.keyColumn) {
-      const value = values[key]
-      if (typeof value !== 'string' || normalizeUuidValue(value) !== pk) return `The payload's ${key} is not the pk.`
-      if (value !== pk) replace(start, end, pk)
-    } else if (key === table.owner?.column) {
-      const value = values[key]
+      prepared.columns.push(name)
+    } else if (name === table.owner?.column) {
+      const value = values[name]
       if (value === null) {
-        replace(start, end, scope)
+        replaced.set(place, JSON.stringify(scope))
         prepared.completed = true
       } else if ((typeof value === 'string' ? ownerText(value, table.owner.type) : text.slice(start, end)) !== scope) {
-        prepared.refusal = { reason: 'not_owner', message: `The payload's ${key} names another owner.` }
+        prepared.refusal ??= { reason: 'not_owner', message: `The payload's ${name} names another owner.` }
       }
+    } else {
+      prepared.unknown.push(name)
     }
   }
-  prepared.payload = stored + text.slice(copied)
-  const keys = members.map(({ key }) => key)
+  prepared.payload = editObject(text, members, replaced, removed)
   if (table.owner !== null && !keys.includes(table.owner.column)) {
     // The device has no such column; others may.
+    prepared.payload = withMember(prepared.payload, keys.length === 0, table.owner.column, scope)
     keys.push(table.owner.column)
-    prepared.payload = withMember(prepared.payload, members.length === 0, table.owner.column, scope)
   }
   prepared.shape = shapeOf(keys)
-  if (table.owner !== null && ownerText(scope, table.owner.type) !== scope) {
-    prepared.refusal = { reason: 'not_owner', message: `${table.name} holds its owner as ${table.owner.type}, which the scope's name is not in its one spelling.` }
-  }
   // Whatever order the device has them in: rows of the same columns share a statement.
   prepared.columns.sort()
-  for (const { column, parent } of table.references) {
-    // A key that is a reference too refers even where the payload leaves it out.
-    const value = column === table.keyColumn ? pk : Object.hasOwn(values, column) ? values[column] : null
-    const key = typeof value === 'string' ? normalizeUuidValue(value) : null
-    if (key !== null) prepared.parents.push({ row: rowKey(parent.id, key), tableId: parent.id, pk: key, name: `${parent.name}:${key}`, mustBeLive: !parent.shared })
+  for (const reference of table.references) {
+    const parent = parentOf(prepared, key, reference, members, text, values, scope)
+    if (typeof parent === 'string') return parent
+    if (parent !== null) prepared.parents.push(parent)
   }
   return null
+}
+
+/**
+ * The row that a change refers to by a foreign key: null where it refers to none, a text where nobody could tell to which.
+ * PostgreSQL takes many spellings of a key; one that is not known here would refer to a row without anybody asking whose it is.
+ */
+function parentOf ({ table }: PreparedChange, key: Key, { constraint, columns, parent }: Reference, members: Member[], text: string, values: Record<string, unknown>, scope: string): ParentRow | string | null {
+  const parts: Array<string | null> = []
+  const silent: string[] = []
+  for (const [i, name] of columns.entries()) {
+    const spec = parent.key[i] as KeyPart
+    const own = table.key.findIndex(part => part.name === name)
+    // A key that is a reference too refers even where the payload leaves it out.
+    if (own >= 0) parts.push(key.parts[own] as string)
+    else if (name === table.owner?.column) parts.push(scope)
+    else if (!Object.hasOwn(values, name)) silent.push(name)
+    else if (values[name] === null) return null
+    else {
+      const { start, end } = members.find(member => member.key === name) as Member
+      const part = normalizeValue(spec, values[name], text.slice(start, end))
+      if (part === null) return `The value of ${name} is no key of ${parent.name}.`
+      parts.push(part)
+    }
+  }
+  if (silent.length > 0) {
+    // What the row referred to before was asked for then; half of it would make a reference that nobody asked for.
+    return columns.some(name => Object.hasOwn(values, name) && !table.key.some(part => part.name === name))
+      ? `The columns ${columns.join(', ')} refer to ${parent.name} together (${constraint}): ${silent.join(', ')} must be in the payload too.`
+      : null
+  }
+  const { pk } = keyOf(parent.key, parts) as Key
+  return { constraint, row: rowKey(parent.id, pk), tableId: parent.id, pk, name: `${parent.name}:${pk}`, mustBeLive: !parent.shared }
 }
 
 function withMember (object: string, isEmpty: boolean, key: string, value: string): string {
@@ -180,10 +243,10 @@ function withMember (object: string, isEmpty: boolean, key: string, value: strin
 
 /**
  * Why PostgreSQL would read something else from a value than what it says, or null. It takes many spellings of a uuid,
- * 32 digits of a number among them; one that is not known here would refer to a row without anybody asking whose it is.
+ * 32 digits of a number among them.
  */
-function whyMisread ({ name, kind, codec }: ColumnSpec, value: unknown): string | null {
-  if (value === null || codec !== null) return null
+function whyMisread ({ name, kind, codec, isWritable }: ColumnSpec, value: unknown): string | null {
+  if (value === null || codec !== null || !isWritable) return null
   if (kind === 'uuid') return typeof value === 'string' && normalizeUuidValue(value) !== null ? null : `The value of ${name} is no uuid.`
   if (kind === 'bytea') return typeof value === 'string' ? null : `The value of ${name} is no base64.`
   return null

@@ -1,5 +1,4 @@
-import { normalizeUuidValue } from '../materializer/key-codec.js'
-import type { RowWrite } from '../materializer/materializer.js'
+import type { Refused, RowWrite } from '../materializer/row-write.js'
 import { asDatabaseError, type DatabaseError } from '../storage/database-error.js'
 import type { Refusal } from './prepare.js'
 
@@ -10,9 +9,12 @@ import type { Refusal } from './prepare.js'
  */
 const ROW_PROBLEM = /^(?:09|2[01237F]|3[89]|44|54|[6-9I-WYZ]|X[^X])|^42501$/
 
-/** The database refuses a row's content. Anything else is about the server. */
+/**
+ * The database refuses a row's content. Anything else is about the server. Class 42 (no such column, no such function) is a
+ * fault in a trigger of the app, once it is known that the tables have not changed; so is 0A (not supported).
+ */
 export function isRowProblem ({ sqlstate }: DatabaseError): boolean {
-  return ROW_PROBLEM.test(sqlstate)
+  return ROW_PROBLEM.test(sqlstate) || sqlstate.startsWith('42') || sqlstate === '0A000'
 }
 
 /** A unique or exclusion constraint: another order of the same statements may satisfy it. */
@@ -31,25 +33,30 @@ export function isUnreadable (error: unknown): boolean {
   return asDatabaseError(error)?.sqlstate.startsWith('22') === true
 }
 
-/** The key belongs to a row that this scope does not have. Whose it is stays unsaid. */
-export function taken (_row: RowWrite): Refusal {
-  return { reason: 'not_owner', message: 'The key is not available.' }
+/** A refusal that needs no further words of the database. Whose a taken key is stays unsaid. */
+export function refusalOf ({ why, message }: Refused): Refusal {
+  switch (why) {
+    case 'taken': return { reason: 'not_owner', message: 'The key is not available.' }
+    case 'kept': return { reason: 'constraint_violation', message: 'The database keeps the row as it was.', details: { constraint: null, column: null, sqlstate: null } }
+    case 'rejected': return { reason: 'rejected', message: message ?? 'The app refuses this change.' }
+  }
 }
 
-/** A deletion that would take along a row that is not live in this scope: somebody else's, or the app's own. */
+/** A deletion that would change a row that is not live in this scope: somebody else's, or the app's own. */
 export function reachesFurther (constraint: string): Refusal {
   return { reason: 'constraint_violation', message: `Other rows refer to the row by ${constraint}.`, details: { constraint, column: null, sqlstate: '23503' } }
 }
 
 /** What the database said about a row, in words of our own: its messages may show other rows or the app's internals. */
-export function refusalFor (error: unknown, { table, verb, payload }: RowWrite, unreadableColumn: string | null): Refusal {
+export function refusalFor (error: unknown, { table, verb, payload, references }: RowWrite, unreadableColumn: string | null): Refusal {
   const { sqlstate, constraint, column: namedColumn } = asDatabaseError(error) as DatabaseError
   const column = namedColumn ?? unreadableColumn
   if (sqlstate === '23503' && verb !== 'delete') {
     const foreignKey = table.foreignKeys.find(key => key.constraint === constraint)
     if (foreignKey !== undefined) {
       const values = payload === null ? {} : JSON.parse(payload) as Record<string, unknown>
-      const missing = `${foreignKey.parent}:${foreignKey.columns.map(name => keyText(values[name])).join(',')}`
+      const missing = references.find(reference => reference.constraint === constraint)?.name ??
+        `${foreignKey.parent}:${foreignKey.columns.map(name => String(values[name])).join(',')}`
       return { reason: 'fk_missing', message: `The row refers to ${missing}, which is not there.`, details: { missing: [missing] } }
     }
   }
@@ -63,9 +70,4 @@ export function refusalFor (error: unknown, { table, verb, payload }: RowWrite, 
       : constraint === null ? `The database refuses the row (${sqlstate}).` : `The row breaks the constraint ${constraint}.`,
     details: { constraint, column, sqlstate }
   }
-}
-
-/** A reference as the key of a row is written; as it was sent where it is no uuid. */
-function keyText (value: unknown): string {
-  return (typeof value === 'string' ? normalizeUuidValue(value) : null) ?? String(value)
 }

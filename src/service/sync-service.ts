@@ -2,12 +2,12 @@ import type { DownloadQuery } from '../contract/download-query.js'
 import type { StatusResponse } from '../contract/status-response.js'
 import type { UploadRequest } from '../contract/upload-request.js'
 import { SyncError } from '../errors.js'
-import { introspect } from '../materializer/introspect.js'
-import { TableRegistry } from '../materializer/table-spec.js'
+import { Catalog } from '../materializer/catalog.js'
 import type { Identity, ResolvedOptions } from '../options.js'
 import { connect, type Connection } from '../storage/connect.js'
 import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
+import { listFailures, type ListedFailure } from '../storage/materialize-failure.js'
 import { findSource } from '../storage/source.js'
 import { ensureStream } from '../storage/stream.js'
 import { numberTables } from '../storage/synced-table.js'
@@ -15,6 +15,7 @@ import { reading } from '../storage/transaction.js'
 import { VERSION } from '../version.js'
 import { download, type DownloadContext, type DownloadResult } from './download.js'
 import { checkIdentity } from './identity.js'
+import { retryFailure, type RetryResult } from './retry-failure.js'
 import { UploadQueue } from './upload-queue.js'
 import { upload, type UploadContext, type UploadResult } from './upload.js'
 import { parseUploadBody, type UploadBody } from './upload-body.js'
@@ -41,8 +42,9 @@ export class OversyncService {
       const metadata = new Metadata(options.schema)
       await migrate(connection.db, options.schema)
       const ids = await numberTables(db, metadata, options.tables)
-      const registry = new TableRegistry(await introspect(db, options.tables, ids))
-      return new OversyncService(options, connection, { ...options, db, metadata, registry })
+      const catalog = await Catalog.open(db, options.tables, ids)
+      const { authorize, beforeApply } = options
+      return new OversyncService(options, connection, { ...options, db, metadata, catalog, hooks: { authorize, beforeApply } })
     } catch (error) {
       await connection.close()
       throw error
@@ -56,9 +58,10 @@ export class OversyncService {
 
   /**
    * Applies a batch. Give the body as JSON text to keep numbers beyond 2^53 exact; an UploadRequest object is taken too.
-   * Throws a SyncError where the whole request is refused.
+   * Throws a SyncError where the whole request is refused. `trusted`: the server itself is the author, not a device: no hook
+   * is asked, and tables that devices may not write (`direction: 'down'`) are open.
    */
-  async upload (identity: Identity, body: string | UploadRequest | UploadBody): Promise<UploadResult> {
+  async upload (identity: Identity, body: string | UploadRequest | UploadBody, { trusted = false }: { trusted?: boolean } = {}): Promise<UploadResult> {
     this.#requireOpen()
     const caller = checkIdentity(identity)
     const parsed = typeof body === 'string' ? parseUploadBody(body) : 'payloads' in body ? body : parseUploadBody(JSON.stringify(body))
@@ -66,7 +69,7 @@ export class OversyncService {
     if (version !== undefined && version < this.#options.minSchemaVersion) {
       throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
     }
-    return await this.#queue.run(caller.scope, parsed.bytes, async () => await upload(this.#context, caller, parsed))
+    return await this.#queue.run(caller.scope, parsed.bytes, async () => await upload(this.#context, caller, parsed, trusted))
   }
 
   /** Reads a page of the caller's stream. Throws a SyncError where the query is refused. */
@@ -79,7 +82,7 @@ export class OversyncService {
   async status (identity: Identity): Promise<StatusResponse> {
     this.#requireOpen()
     const caller = checkIdentity(identity)
-    const { db, registry } = this.#context
+    const { db, catalog } = this.#context
     return await reading(async () => {
       const stream = await ensureStream(db, caller.scope)
       const source = await findSource(db, stream.scopeId, caller)
@@ -87,7 +90,7 @@ export class OversyncService {
         status: 'healthy',
         version: VERSION,
         app_name: this.#options.appName,
-        registered_tables: registry.all.map(({ name }) => name),
+        registered_tables: catalog.current.registry.all.map(({ name }) => name),
         features: { epoch: true, windowed_download: true, include_self: true, watch: false },
         limits: {
           max_upload_batch_size: this.#options.maxUploadBatchSize,
@@ -100,6 +103,18 @@ export class OversyncService {
         next_source_change_id: (source?.maxChangeId ?? 0) + 1
       }
     })
+  }
+
+  /** What could not be materialized of a user's changes, oldest first; `[]` where all could. */
+  async materializeFailures (user: string): Promise<ListedFailure[]> {
+    this.#requireOpen()
+    return await reading(async () => await listFailures(this.#context.db, this.#context.metadata, user))
+  }
+
+  /** Materializes the row of a failure as it is now. Throws a SyncError: `not_found`, or `retry_in_progress`. */
+  async retryMaterialize (id: number): Promise<RetryResult> {
+    this.#requireOpen()
+    return await retryFailure(this.#context, id)
   }
 
   /** Refuses new work and closes the connections that were opened here. Work under way is Fastify's to wait for. */

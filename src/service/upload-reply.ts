@@ -38,7 +38,7 @@ function statusText (decision: Decision, { rows }: Judgement, payloads: Readonly
   switch (decision.verdict) {
     case 'write': {
       const { change, version } = decision.write
-      return applied(change, version, change.completed || decision.write.stored.carried > 0 ? rows.get(change.row) : undefined, payloads, spend)
+      return applied(change, version, change.completed || decision.write.stored.carried > 0 || decision.write.stored.digest !== null ? rows.get(change.row) : undefined, payloads, spend)
     }
     case 'nothing': {
       const { change, version, replay, completed } = decision

@@ -1,30 +1,33 @@
 import type { Kysely, Transaction } from 'kysely'
 import { SyncError } from '../errors.js'
-import { MAX_DECISION_ROUNDS, MAX_TOUCHED_BYTES } from '../limits.js'
-import type { CascadedRow } from '../materializer/cascades.js'
-import type { TableRegistry } from '../materializer/table-spec.js'
+import { MAX_CATALOG_RETRIES, MAX_TOUCHED_BYTES, RETRY_AFTER_SECONDS } from '../limits.js'
+import { CatalogChanged, type Catalog, type CatalogSnapshot } from '../materializer/catalog.js'
 import type { Identity } from '../options.js'
 import { appendEntries, readLedger, readPayloads, releaseChangeIds, type NewEntry, type Spend } from '../storage/change-log.js'
+import { asDatabaseError } from '../storage/database-error.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
-import { readRowStates, type RowKey, type RowState } from '../storage/row-state.js'
-import { ensureSource, findSource, SERVER_SOURCE_NO, type Source } from '../storage/source.js'
+import { readRowStates, type RowKey } from '../storage/row-state.js'
+import { ensureSource, findSource, type Source } from '../storage/source.js'
 import { ensureStream, lockStream, type Stream } from '../storage/stream.js'
 import { inTransaction, reading } from '../storage/transaction.js'
+import type { AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
-import { completePayloads } from './complete-payloads.js'
-import { decide, type FinalRow, type Judgement, type Known } from './decide.js'
+import type { FinalRow, Judgement, Known } from './decide.js'
+import { noteFailures } from './failures.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
+import { readBack } from './read-back.js'
+import { followDeletions, toEntry, type ServerChange } from './server-changes.js'
+import { settle } from './settle.js'
 import { uploadReply, type UploadCounts } from './upload-reply.js'
 import type { UploadBody } from './upload-body.js'
-import { orderWrites } from './write-order.js'
-import { writeRows } from './write-rows.js'
 
 export interface UploadContext {
   db: Kysely<Database>
   metadata: Metadata
-  registry: TableRegistry
+  catalog: Catalog
+  hooks: AppHooks
   maxUploadBatchSize: number
   maxPayloadBytes: number
 }
@@ -35,36 +38,86 @@ export interface UploadResult {
   counts: UploadCounts
 }
 
+/** An upload on its way. */
+interface Batch {
+  context: UploadContext
+  identity: Required<Identity>
+  body: UploadBody
+  /** The server itself is the author: no hook is asked, and tables that devices may not write are open. */
+  trusted: boolean
+}
+
 /** Judges a batch and applies what is good, in one transaction of the scope's stream. */
-export async function upload (context: UploadContext, identity: Required<Identity>, body: UploadBody): Promise<UploadResult> {
-  const { changes, payloads, largeIds, request } = body
+export async function upload (context: UploadContext, identity: Required<Identity>, body: UploadBody, trusted = false): Promise<UploadResult> {
+  const { changes } = body
   if (changes.length === 0 || changes.length > context.maxUploadBatchSize) {
     return await answerWithoutApplying(context.db, identity, body, `A batch may have ${context.maxUploadBatchSize} changes.`)
   }
-  const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
-    registry: context.registry, scope: identity.scope, maxPayloadBytes: context.maxPayloadBytes, largeIds
-  }))
+  try {
+    return await withCatalog(context.catalog, async snapshot => await apply({ context, identity, body, trusted }, snapshot))
+  } catch (error) {
+    // Nothing was stored: the same changes go through in smaller batches.
+    if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
+    throw error
+  }
+}
 
-  const applied = inTransaction(context.db, async trx => {
+/** Runs work that depends on how the tables are, again where they have changed meanwhile, a bounded number of times. */
+export async function withCatalog<T> (catalog: Catalog, work: (snapshot: CatalogSnapshot) => Promise<T>): Promise<T> {
+  await catalog.refreshIfDue()
+  for (let attempt = 1; ; attempt++) {
+    const snapshot = catalog.current
+    try {
+      return await work(snapshot)
+    } catch (error) {
+      if (!mayBeCatalog(error)) throw error
+      const changed = await catalog.refresh().catch(() => false) || catalog.current !== snapshot
+      if (!changed && !(error instanceof CatalogChanged)) throw error
+      if (attempt < MAX_CATALOG_RETRIES) continue
+      throw new SyncError('unavailable', 'The tables are being changed. Try again.', { cause: error, retryAfterSeconds: RETRY_AFTER_SECONDS })
+    }
+  }
+}
+
+/** A statement that names a table or a column that is not there any more, or not as it was. */
+function mayBeCatalog (error: unknown): boolean {
+  const sqlstate = asDatabaseError(error)?.sqlstate
+  return error instanceof CatalogChanged || sqlstate?.startsWith('42') === true || sqlstate === '0A000' || sqlstate === 'XX000'
+}
+
+async function apply ({ context, identity, body, trusted }: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
+  const { db, metadata, maxPayloadBytes } = context
+  const { changes, payloads, largeIds, request } = body
+  const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
+    registry: snapshot.registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted
+  }))
+  return await inTransaction(db, async trx => {
     const budget = new ByteBudget(MAX_TOUCHED_BYTES)
     const spend: Spend = bytes => { budget.spend(bytes) }
     const stream = await lockStream(trx, identity.scope)
     requireSameHistory(stream, request.epoch)
     const source = await ensureSource(trx, stream.scopeId, identity)
-    const known = await readKnown(trx, context.metadata, stream, source, prepared, request.epoch === undefined, spend)
-    const judgement = await settle(trx, context, identity.scope, stream, prepared, known, spend)
-    const { head, maxChangeId } = await record(trx, context.metadata, stream, source, judgement)
+    const known = await readKnown(trx, metadata, stream, source, prepared, request.epoch === undefined, spend)
+    const { judgement, affected, failures, states } = await settle({
+      trx,
+      metadata,
+      identity,
+      stream,
+      maxPayloadBytes,
+      spend,
+      hooks: trusted ? { authorize: null, beforeApply: null } : context.hooks,
+      requireCatalog: async () => { await context.catalog.requireUnchanged(trx, snapshot) }
+    }, prepared, known)
+    await readBack(trx, judgement, ({ change }) => !failures.has(change.index), spend)
+    const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
+    await noteFailures(trx, metadata, stream.scopeId, source.no, judgement, failures)
+    const { head, maxChangeId } = await record(trx, metadata, stream, source, judgement, serverChanges)
     return uploadReply({
       judgement,
-      payloads: await readShownPayloads(trx, context.metadata, stream, judgement, spend),
+      payloads: await readShownPayloads(trx, metadata, stream, judgement, spend),
       spend,
       fields: { head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 }
     })
-  })
-  return await applied.catch(async (error: unknown) => {
-    // Nothing was stored: the same changes go through in smaller batches.
-    if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
-    throw error
   })
 }
 
@@ -111,69 +164,24 @@ async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream
   }
 }
 
-/** Decides and writes the business rows, again without what the database refused, until both agree. */
-async function settle (trx: Transaction<Database>, { metadata, maxPayloadBytes }: UploadContext, scope: string, stream: Stream, prepared: Array<PreparedChange | UnreadableChange>, known: Known, spend: Spend): Promise<Settled> {
-  const refused = new Map<number, Refusal>()
-  for (let round = 0; round < MAX_DECISION_ROUNDS; round++) {
-    const judgement = decide(prepared, known, refused)
-    judgement.writes = orderWrites(judgement.writes)
-    const overgrown = await completePayloads(trx, metadata, stream.scopeId, judgement, known, maxPayloadBytes, spend)
-    const states = new Map(known.rows)
-    const { culprits, cascaded } = overgrown.size > 0
-      ? { culprits: overgrown, cascaded: [] }
-      : await writeRows(trx, scope, judgement.writes, async rows => {
-        const unknown = rows.filter(({ row }) => !states.has(row)).map(({ table, pk }) => ({ tableId: table.id, pk }))
-        for (const [row, state] of await readRowStates(trx, metadata, stream.scopeId, unknown)) states.set(row, state)
-        return new Set(rows.map(({ row }) => row).filter(row => judgement.rows.has(row) || states.get(row)?.deleted === false))
-      })
-    if (culprits.size === 0) return { ...judgement, cascaded: followCascades(judgement, cascaded, states) }
-    for (const [index, refusal] of culprits) refused.set(index, refusal)
-  }
-  throw new Error(`A batch did not settle in ${MAX_DECISION_ROUNDS} rounds.`)
-}
-
-interface Settled extends Judgement {
-  /** Deletions that the server makes itself, since PostgreSQL did. */
-  cascaded: ServerDeletion[]
-}
-
-interface ServerDeletion {
-  tableId: number
-  pk: string
-  final: FinalRow
-}
-
-/** What cascaded is deleted in the stream too, as the server's own change, unless the batch deleted it anyway. */
-function followCascades ({ rows }: Judgement, cascaded: CascadedRow[], states: ReadonlyMap<string, RowState>): ServerDeletion[] {
-  const deletions: ServerDeletion[] = []
-  for (const { row, table, pk } of cascaded) {
-    const before = rows.get(row) ?? states.get(row)
-    if (before === undefined || before.deleted) continue
-    const final: FinalRow = { version: before.version + 1, deleted: true, write: null, serverId: 0 }
-    rows.set(row, final)
-    deletions.push({ tableId: table.id, pk, final })
-  }
-  return deletions
-}
-
 /** Numbers the writes and appends them to the stream. Returns the new head and the highest number that the source has used. */
-async function record (trx: Transaction<Database>, metadata: Metadata, stream: Stream, source: Source, judgement: Settled): Promise<{ head: number, maxChangeId: number }> {
+async function record (trx: Transaction<Database>, metadata: Metadata, stream: Stream, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Promise<{ head: number, maxChangeId: number }> {
   let head = stream.head
   const holders = new Map(judgement.writes.map(write => [write.change.sourceChangeId, write]))
   const entries = judgement.writes.map((write): NewEntry => {
     const { sourceChangeId, table, op, pk, row } = write.change
-    const { text, shape, carried } = write.stored
+    const { text, shape, carried, digest } = write.stored
     const final = judgement.rows.get(row) as FinalRow
     const last = final.write === write
     head++
     if (last) final.serverId = head
     // An older client may use a number twice in one batch: it stands for the later change.
     const number = holders.get(sourceChangeId) === write ? sourceChangeId : -head
-    return { serverId: head, sourceChangeId: number, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, last, sourceNo: source.no }
+    return { serverId: head, sourceChangeId: number, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, digest, last, sourceNo: source.no }
   })
-  for (const { tableId, pk, final } of judgement.cascaded) {
-    final.serverId = ++head
-    entries.push({ serverId: head, sourceChangeId: head, tableId, op: 'DELETE', pk, version: final.version, payload: null, shape: 0, carried: 0, last: true, sourceNo: SERVER_SOURCE_NO })
+  for (const change of serverChanges) {
+    change.final.serverId = ++head
+    entries.push(toEntry(change, head))
   }
   let maxChangeId = source.maxChangeId
   for (const decision of judgement.decisions) {
@@ -193,8 +201,8 @@ async function readShownPayloads (trx: Transaction<Database>, metadata: Metadata
     if (final !== undefined && final.write === null && !final.deleted) positions.add(final.serverId)
   }
   for (const decision of decisions) {
-    if (decision.verdict === 'conflict') show(decision.change.row)
-    if (decision.verdict === 'nothing' && decision.replay) show(decision.change.row)
+    if (decision.verdict === 'conflict' || (decision.verdict === 'nothing' && decision.replay)) show(decision.change.row)
+    if (decision.verdict === 'write') show(decision.write.change.row)
   }
   return await readPayloads(trx, metadata, stream.scopeId, [...positions], spend)
 }

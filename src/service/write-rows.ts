@@ -1,83 +1,98 @@
 import { sql, type Transaction } from 'kysely'
 import { MAX_CULPRITS, MAX_NAMED_COLUMNS } from '../limits.js'
-import { stillGone, type CascadedRow } from '../materializer/cascades.js'
-import { findUnreadableColumn, writeRun, type RowWrite, type StatementOrder } from '../materializer/materializer.js'
+import { stillAffected, type AffectedRow } from '../materializer/delete-effects.js'
+import { findUnreadableColumn, writeRun, type AskMaterializer, type StatementOrder, type WriteContext } from '../materializer/materializer.js'
+import type { Refused, RowWrite } from '../materializer/row-write.js'
 import type { Database } from '../storage/database.js'
-import { asDatabaseError } from '../storage/database-error.js'
+import { asDatabaseError, type DatabaseError } from '../storage/database-error.js'
 import { BatchTooLarge } from './batch-too-large.js'
-import type { Write } from './decide.js'
 import type { Refusal } from './prepare.js'
-import { isRowProblem, isUnreadable, mayBeOrder, mayBePlace, reachesFurther, refusalFor, taken } from './row-problem.js'
+import { isRowProblem, isUnreadable, mayBeOrder, mayBePlace, reachesFurther, refusalFor, refusalOf } from './row-problem.js'
 import { splitIntoRuns } from './write-order.js'
 
+export interface WriteRowsContext {
+  trx: Transaction<Database>
+  scope: string
+  askMaterializer: AskMaterializer
+  /** Tells which of the rows, by their one text, are live in the scope. */
+  isOurs: (rows: AffectedRow[]) => Promise<Set<string>>
+  /** Throws where the tables are not what they were when their columns were read: then a refusal may mean nothing. */
+  requireCatalog: () => Promise<void>
+}
+
+/** A change that cannot be written. */
+export interface Culprit {
+  refusal: Refusal
+  write: RowWrite
+  /** What the database said of it; null where nobody asked further. */
+  problem: DatabaseError | null
+}
+
+export interface RowsOutcome {
+  /** Changes that are refused, by index; where there are any, nothing was written. */
+  culprits: Map<number, Culprit>
+  /** Rows of the scope that deletions of the batch changed by a foreign key's action. */
+  affected: AffectedRow[]
+}
+
 interface Failure {
-  /** Rows whose key belongs to someone else: exact culprits. */
-  taken: RowWrite[]
+  /** Exact culprits. */
+  refused: Refused[]
   /** What the database said about one of the rows, or null. */
   error: unknown
 }
 
-interface Culprit {
-  refusal: Refusal
+interface Suspect extends Culprit {
   /** In another place among the others the row might have been taken. */
   mayBePlace: boolean
 }
 
 /**
- * Writes the accepted changes into the business tables and returns those that the database refused, by index, with the
- * reason. Where there are any, nothing stays written: versions and children hang on them, so that the batch is judged
- * again without them. No row costs a statement of its own while the database refuses none.
+ * Writes the accepted changes into the business tables and returns those that were refused, by index, with the reason.
+ * Where there are any, nothing stays written: versions and children hang on them, so that the batch is judged again without
+ * them. No row costs a statement of its own while none is refused. `ties` are pairs of rows of which one refers to the other.
  */
-export async function writeRows (trx: Transaction<Database>, scope: string, writes: Write[], isOurs: IsOurs): Promise<RowsOutcome> {
-  const rows = writes.filter(({ change }) => change.table.materialize).map(toRowWrite)
-  if (rows.length === 0) return { culprits: new Map(), cascaded: [] }
+export async function writeRows (context: WriteRowsContext, rows: RowWrite[], ties: Array<[string, string]>): Promise<RowsOutcome> {
+  if (rows.length === 0) return { culprits: new Map(), affected: [] }
+  const { trx } = context
   await sql`savepoint oversync_rows`.execute(trx)
-  const cascaded: CascadedRow[] = []
-  const culprits = await writeOrBlame(trx, scope, rows, writes, cascaded)
-  if (culprits.size > 0 || cascaded.length === 0) return { culprits, cascaded: [] }
-  const gone = await stillGone(trx, cascaded)
-  const ours = await isOurs(gone)
-  const foreign = gone.filter(({ row }) => !ours.has(row))
-  if (foreign.length === 0) return { culprits, cascaded: gone }
+  const affected: AffectedRow[] = []
+  const culprits = await writeOrBlame(context, rows, ties, affected)
+  if (culprits.size > 0 || affected.length === 0) return { culprits, affected: [] }
+  const remaining = await stillAffected(trx, affected)
+  const ours = await context.isOurs(remaining)
+  const foreign = remaining.filter(({ row }) => !ours.has(row))
+  if (foreign.length === 0) return { culprits, affected: remaining }
   await sql`rollback to savepoint oversync_rows`.execute(trx)
-  return { culprits: new Map(foreign.map(({ cause, constraint }) => [cause.index, reachesFurther(constraint)])), cascaded: [] }
+  return { culprits: new Map(foreign.map(({ cause, constraint }) => [cause.index, { refusal: reachesFurther(constraint), write: cause, problem: null }])), affected: [] }
 }
 
-export interface RowsOutcome {
-  /** Changes that the database refuses, by index; where there are any, nothing was written. */
-  culprits: Map<number, Refusal>
-  /** Rows of the scope that deletions of the batch took along (ON DELETE CASCADE). */
-  cascaded: CascadedRow[]
-}
-
-/** Tells which of the rows, by their one text, are live in the scope. */
-export type IsOurs = (rows: CascadedRow[]) => Promise<Set<string>>
-
-/** Writes the rows, or finds who is to blame. What deletions took along is added to `cascaded`. */
-async function writeOrBlame (trx: Transaction<Database>, scope: string, rows: RowWrite[], writes: Write[], cascaded: CascadedRow[]): Promise<Map<number, Refusal>> {
+/** Writes the rows, or finds who is to blame. What deletions changed is added to `affected`. */
+async function writeOrBlame (context: WriteRowsContext, rows: RowWrite[], ties: Array<[string, string]>, affected: AffectedRow[]): Promise<Map<number, Culprit>> {
   for (const order of ['upserts-first', 'deletes-first', 'as-requested'] as const) {
-    const failure = await attempt(trx, scope, rows, order, cascaded)
+    const failure = await attempt(context, rows, order, affected)
     if (failure === null) return new Map()
-    cascaded.length = 0
-    await sql`rollback to savepoint oversync_rows`.execute(trx)
-    if (failure.taken.length > 0) return new Map(failure.taken.map(row => [row.index, taken(row)]))
+    affected.length = 0
+    await sql`rollback to savepoint oversync_rows`.execute(context.trx)
+    if (order === 'upserts-first') await context.requireCatalog()
+    if (failure.refused.length > 0) return new Map(failure.refused.map(refused => [refused.write.index, { refusal: refusalOf(refused), write: refused.write, problem: null }]))
     if (!mayBeOrder(failure.error)) break
   }
-  const groups = tieTogether(rows, writes)
-  const asRequested = await findCulprits(trx, scope, groups, cascaded)
+  const groups = tieTogether(rows, ties)
+  const asRequested = await findCulprits(context, groups, affected)
   // Those whose content is at fault go first: without them the others may find their place.
-  const certain = [...asRequested].filter(([, { mayBePlace }]) => !mayBePlace)
-  if (asRequested.size === 0 || certain.length > 0) return refusals(certain)
-  const deletesFirst = await findCulprits(trx, scope, renumber(groups.map(group => splitIntoRuns(group).flatMap(deletionsFirst)).sort(byDeletions)), cascaded)
-  return refusals(deletesFirst.size < asRequested.size ? deletesFirst : asRequested)
+  const certain = new Map([...asRequested].filter(([, { mayBePlace }]) => !mayBePlace))
+  if (asRequested.size === 0 || certain.size > 0) return certain
+  const deletesFirst = await findCulprits(context, renumber(groups.map(group => splitIntoRuns(group).flatMap(deletionsFirst)).sort(byDeletions)), affected)
+  return deletesFirst.size < asRequested.size ? deletesFirst : asRequested
 }
 
-/** Finds the rows that the database refuses, by index. Where there are none, everything is written; else nothing. */
-async function findCulprits (trx: Transaction<Database>, scope: string, groups: RowWrite[][], cascaded: CascadedRow[]): Promise<Map<number, Culprit>> {
-  const culprits = new Map<number, Culprit>()
-  cascaded.length = 0
-  await isolate(trx, scope, groups, culprits, new Set(), cascaded)
-  if (culprits.size > 0) await sql`rollback to savepoint oversync_rows`.execute(trx)
+/** Finds the rows that are refused, by index. Where there are none, everything is written; else nothing. */
+async function findCulprits (context: WriteRowsContext, groups: RowWrite[][], affected: AffectedRow[]): Promise<Map<number, Suspect>> {
+  const culprits = new Map<number, Suspect>()
+  affected.length = 0
+  await isolate(context, groups, culprits, new Set(), affected)
+  if (culprits.size > 0) await sql`rollback to savepoint oversync_rows`.execute(context.trx)
   return culprits
 }
 
@@ -85,55 +100,57 @@ async function findCulprits (trx: Transaction<Database>, scope: string, groups: 
  * Finds who is to blame by halving, each half under a savepoint and on top of what has been written. Rows that are tied
  * to each other are only parted when their own group fails. Later changes of a refused row are left out: they will conflict.
  */
-async function isolate (trx: Transaction<Database>, scope: string, groups: RowWrite[][], culprits: Map<number, Culprit>, refusedRows: Set<string>, cascaded: CascadedRow[]): Promise<void> {
+async function isolate (context: WriteRowsContext, groups: RowWrite[][], culprits: Map<number, Suspect>, refusedRows: Set<string>, affected: AffectedRow[]): Promise<void> {
+  const { trx } = context
   const rows = groups.flat().filter(({ row }) => !refusedRows.has(row)).sort((a, b) => a.place - b.place)
   if (rows.length === 0) return
   await sql`savepoint oversync_part`.execute(trx)
-  const failure = await attempt(trx, scope, rows, 'as-requested', cascaded)
+  const failure = await attempt(context, rows, 'as-requested', affected)
   if (failure !== null) await sql`rollback to savepoint oversync_part`.execute(trx)
   await sql`release savepoint oversync_part`.execute(trx)
   if (failure === null) return
   if (rows.length === 1) {
-    const [row] = rows as [RowWrite]
-    const column = isUnreadable(failure.error) && culprits.size < MAX_NAMED_COLUMNS ? await findUnreadableColumn(trx, row) : null
-    culprits.set(row.index, failure.taken.length > 0
-      ? { refusal: taken(row), mayBePlace: false }
-      : { refusal: refusalFor(failure.error, row, column), mayBePlace: mayBePlace(failure.error) })
-    refusedRows.add(row.row)
+    const [write] = rows as [RowWrite]
+    culprits.set(write.index, await blame(trx, write, failure, culprits.size < MAX_NAMED_COLUMNS))
+    refusedRows.add(write.row)
     if (culprits.size > MAX_CULPRITS) throw new BatchTooLarge(`The database refuses more than ${MAX_CULPRITS} changes of this batch.`)
     return
   }
   const parts = groups.length > 1 ? groups : rows.map(row => [row])
   const middle = parts.length >> 1
-  await isolate(trx, scope, parts.slice(0, middle), culprits, refusedRows, cascaded)
-  await isolate(trx, scope, parts.slice(middle), culprits, refusedRows, cascaded)
+  await isolate(context, parts.slice(0, middle), culprits, refusedRows, affected)
+  await isolate(context, parts.slice(middle), culprits, refusedRows, affected)
+}
+
+async function blame (trx: Transaction<Database>, write: RowWrite, { refused, error }: Failure, namesColumn: boolean): Promise<Suspect> {
+  const [certain] = refused
+  if (certain !== undefined) return { refusal: refusalOf(certain), write, problem: null, mayBePlace: false }
+  const column = isUnreadable(error) && namesColumn && write.table.materialize ? await findUnreadableColumn(trx, write) : null
+  return { refusal: refusalFor(error, write, column), write, problem: asDatabaseError(error), mayBePlace: mayBePlace(error) }
 }
 
 /** Writes the rows and makes deferred constraints speak. Null where all went well; throws what is not about the rows. */
-async function attempt (trx: Transaction<Database>, scope: string, rows: RowWrite[], order: StatementOrder, cascaded: CascadedRow[]): Promise<Failure | null> {
-  const taken: RowWrite[] = []
-  const gone: CascadedRow[] = []
+async function attempt ({ trx, scope, askMaterializer }: WriteRowsContext, rows: RowWrite[], order: StatementOrder, affected: AffectedRow[]): Promise<Failure | null> {
+  const refused: Refused[] = []
+  const found: AffectedRow[] = []
+  const context: WriteContext = { trx, scope, askMaterializer }
   try {
     await sql`set constraints all deferred`.execute(trx)
     for (const run of splitIntoRuns(rows)) {
-      const outcome = await writeRun(trx, scope, run, order)
-      taken.push(...outcome.taken)
-      gone.push(...outcome.cascaded)
+      const outcome = await writeRun(context, run, order)
+      refused.push(...outcome.refused)
+      found.push(...outcome.affected)
     }
     // A deferred constraint would speak at COMMIT, when it is too late to tell whom it means.
     await sql`set constraints all immediate`.execute(trx)
-    if (taken.length > 0) return { taken, error: null }
-    cascaded.push(...gone)
+    if (refused.length > 0) return { refused, error: null }
+    affected.push(...found)
     return null
   } catch (error) {
     const problem = asDatabaseError(error)
     if (problem === null || !isRowProblem(problem)) throw error
-    return { taken, error }
+    return { refused, error }
   }
-}
-
-function refusals (culprits: Iterable<[number, Culprit]>): Map<number, Refusal> {
-  return new Map([...culprits].map(([index, { refusal }]) => [index, refusal]))
 }
 
 function deletionsFirst (run: RowWrite[]): RowWrite[] {
@@ -151,13 +168,8 @@ function byDeletions (a: RowWrite[], b: RowWrite[]): number {
   return onlyDeletes(b) - onlyDeletes(a)
 }
 
-function toRowWrite ({ change, hadLiveRow, stored }: Write, place: number): RowWrite {
-  const { index, row, table, op, pk, payload, columns } = change
-  return { index, place, row, table, pk, payload, whole: stored.text, columns, verb: op === 'DELETE' ? 'delete' : hadLiveRow ? 'update' : 'insert' }
-}
-
 /** Rows that refer to each other, and changes of one row, in groups; groups and rows keep their order. */
-function tieTogether (rows: RowWrite[], writes: Write[]): RowWrite[][] {
+function tieTogether (rows: RowWrite[], ties: Array<[string, string]>): RowWrite[][] {
   const leader = new Map<string, string>()
   const find = (row: string): string => {
     let root = row
@@ -166,10 +178,8 @@ function tieTogether (rows: RowWrite[], writes: Write[]): RowWrite[][] {
     return root
   }
   for (const { row } of rows) leader.set(row, row)
-  for (const { change } of writes) {
-    for (const parent of change.parents) {
-      if (leader.has(parent.row) && leader.has(change.row)) leader.set(find(change.row), find(parent.row))
-    }
+  for (const [child, parent] of ties) {
+    if (leader.has(parent) && leader.has(child)) leader.set(find(child), find(parent))
   }
   const groups = new Map<string, RowWrite[]>()
   for (const row of rows) {

@@ -13,6 +13,8 @@ export interface LedgerEntry {
   payload: string | null
   /** Members at the payload's end that were not sent. */
   carried: number
+  /** Digest of what was sent, where the database made another row of it; else null. */
+  digest: string | null
 }
 
 /** Told how many bytes of payloads are about to be read; throws where that is too much. */
@@ -29,8 +31,8 @@ export async function readLedger (trx: Transaction<Database>, metadata: Metadata
       select c.payload_bytes from ${metadata.table('change_log')} c
       where c.scope_id = ${String(scopeId)}::bigint and c.source_no = ${sourceNo}::int and c.source_change_id = x.id::bigint limit 1) l`.execute(trx)
   spend(Number(size?.bytes))
-  const { rows } = await sql<{ source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null, carried: number }>`
-    select l.source_change_id::text, l.table_id, l.pk, l.op = 'D' as deletes, l.version::text, l.server_id::text, l.payload::text, l.carried
+  const { rows } = await sql<{ source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null, carried: number, sent_digest: string | null }>`
+    select l.source_change_id::text, l.table_id, l.pk, l.op = 'D' as deletes, l.version::text, l.server_id::text, l.payload::text, l.carried, l.sent_digest
     from json_array_elements_text(${ids}::text::json) as x (id)
     cross join lateral (
       select * from ${metadata.table('change_log')} c
@@ -42,7 +44,8 @@ export async function readLedger (trx: Transaction<Database>, metadata: Metadata
     version: Number(row.version),
     serverId: Number(row.server_id),
     payload: row.payload,
-    carried: row.carried
+    carried: row.carried,
+    digest: row.sent_digest
   }]))
 }
 
@@ -77,6 +80,7 @@ export interface NewEntry {
   payload: string | null
   /** Members at the payload's end that were not sent. */
   carried: number
+  digest: string | null
   /** Hash of the payload's keys. */
   shape: number
   /** The row's last change in this batch: the one that row_state will tell. */
@@ -91,16 +95,16 @@ export async function appendEntries (trx: Transaction<Database>, metadata: Metad
   // Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent.
   const document = '[' + entries.map(entry =>
     `{"s":${entry.serverId},"q":${entry.sourceNo},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
-    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
+    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last}${entry.digest === null ? '' : `,"d":"${entry.digest}"`}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
   ).join(',') + ']'
   const scope = sql`${String(scopeId)}::bigint`
   await sql`
     with entry as materialized (
       select * from json_to_recordset(${document}::text::json)
-        as x (s bigint, q integer, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, p json)
+        as x (s bigint, q integer, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, d text, p json)
     ), log as (
-      insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes, carried)
-      select ${scope}, s, q, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n from entry order by s
+      insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes, carried, sent_digest)
+      select ${scope}, s, q, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n, d from entry order by s
     ), state as (
       insert into ${metadata.table('row_state')} as r (scope_id, table_id, pk, version, deleted, server_id, shape)
       select ${scope}, t, k, v, o = 'D', s, h from entry where l

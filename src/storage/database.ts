@@ -15,6 +15,7 @@ export interface Database {
   synced_table: SyncedTableTable
   row_state: RowStateTable
   change_log: ChangeLogTable
+  materialize_failure: MaterializeFailureTable
 }
 
 /** One row: what belongs to the whole installation. */
@@ -95,7 +96,30 @@ interface ChangeLogTable {
   payload: string | null
   /** Keys at the payload's end that the change did not send: they keep the values that the row had before. */
   carried: number
+  /** Digest of the payload that was sent, where the database altered the row: a replay is recognised by it. Null where the payload tells. */
+  sent_digest: string | null
   /** Length of the payload's text: a page is cut by it without reading large payloads. */
   payload_bytes: number
   ts: ColumnType<string, never, never>
+}
+
+/** Rows of the stream that the database refused, in tables that record it. At most one entry a row. */
+interface MaterializeFailureTable {
+  id: GeneratedAlways<string>
+  scope_id: BigInteger
+  table_id: number
+  pk: string
+  /** The source whose change it was; 0 for the server itself. */
+  source_no: number
+  /** The version that could not be written. */
+  version: BigInteger
+  /** I, U or D. */
+  op: string
+  reason: string
+  message: string
+  sqlstate: string | null
+  constraint_name: string | null
+  attempts: number
+  first_seen: ColumnType<string, never, never>
+  last_seen: ColumnType<string, never, never>
 }

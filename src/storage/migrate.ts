@@ -2,6 +2,7 @@ import { sql, type Kysely, type Migration, type Migrator } from 'kysely'
 import { ConfigurationError } from '../errors.js'
 import type { Database } from './database.js'
 import { initial } from './migrations/0001-initial.js'
+import { hooksAndFailures } from './migrations/0002-hooks-and-failures.js'
 
 /**
  * Brings the metadata schema to this version. Kysely's migrator holds an advisory lock and one transaction, so that many
@@ -9,7 +10,8 @@ import { initial } from './migrations/0001-initial.js'
  */
 export async function migrate (db: Kysely<Database>, schema: string): Promise<void> {
   const migrations: Record<string, Migration> = {
-    '0001-initial': initial(schema)
+    '0001-initial': initial(schema),
+    '0002-hooks-and-failures': hooksAndFailures(schema)
   }
   const KyselyMigrator = await loadMigrator()
   const migrator = new KyselyMigrator({

@@ -14,6 +14,8 @@ export interface PageRequest {
   includeSelf: boolean
   /** Only tables of this PostgreSQL schema. */
   schema: string | null
+  /** Numbers of tables whose rows go up only. */
+  hiddenTables: number[]
 }
 
 export interface Page {
@@ -34,7 +36,7 @@ export interface Page {
  * the changes are put together by PostgreSQL and go out untouched. Work is bounded by positions, by the limit and by
  * bytes, whichever ends first.
  */
-export async function readPage (db: Kysely<Database>, metadata: Metadata, identity: Required<Identity>, { after, limit, until, includeSelf, schema }: PageRequest): Promise<Page | null> {
+export async function readPage (db: Kysely<Database>, metadata: Metadata, identity: Required<Identity>, { after, limit, until, includeSelf, schema, hiddenTables }: PageRequest): Promise<Page | null> {
   const from = sql`${String(after)}::bigint`
   const { rows } = await sql<{
     scope_id: string,
@@ -65,6 +67,7 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
         where c.scope_id = s.scope_id and c.server_id > ${from} and c.server_id <= least(s.window_until, ${from} + ${sql.lit(MAX_SCANNED_POSITIONS)})
           and (${includeSelf}::boolean or c.source_no is distinct from (select source_no from self))
           and (${schema}::text is null or c.table_id in (select t.table_id from ${metadata.table('synced_table')} t where t.schema_name = ${schema}::text))
+          ${hiddenTables.length === 0 ? sql`` : sql`and c.table_id not in (${sql.join(hiddenTables.map(id => sql.lit(id)))})`}
         order by c.server_id limit ${limit}::int) l
     ), sent as (
       select p.server_id,

@@ -1,0 +1,66 @@
+import type { Transaction } from 'kysely'
+import type { AffectedRow } from '../materializer/delete-effects.js'
+import { findAltered } from '../materializer/materializer.js'
+import type { TableSpec } from '../materializer/table-spec.js'
+import { readPayloads, type NewEntry, type Spend } from '../storage/change-log.js'
+import type { Database } from '../storage/database.js'
+import type { Metadata } from '../storage/metadata.js'
+import type { RowState } from '../storage/row-state.js'
+import { SERVER_SOURCE_NO } from '../storage/source.js'
+import type { FinalRow, Judgement } from './decide.js'
+import { membersOf, overlayObject } from './json-text.js'
+import { shapeOf } from './payload-shape.js'
+
+/** A change that the server makes itself, since the database did. */
+export interface ServerChange {
+  tableId: number
+  pk: string
+  final: FinalRow
+  op: 'UPDATE' | 'DELETE'
+  payload: string | null
+  shape: number
+}
+
+/** The columns of a table that a payload has, sorted. */
+export function columnsOf (table: TableSpec, payload: string): string[] {
+  return membersOf(payload).map(({ key }) => key).filter(name => table.columns.has(name)).sort()
+}
+
+/**
+ * What the database did beside the batch's changes becomes the server's own: what a deletion took along is deleted in the
+ * stream too, and a row whose reference was set to null or to its default gets that, as a new version. Brings
+ * `judgement.rows` up to date.
+ */
+export async function followDeletions (trx: Transaction<Database>, metadata: Metadata, scopeId: number, judgement: Judgement, affected: AffectedRow[], states: ReadonlyMap<string, RowState>, spend: Spend): Promise<ServerChange[]> {
+  const changes: ServerChange[] = []
+  const altered: Array<{ affected: AffectedRow, before: FinalRow }> = []
+  for (const row of new Map(affected.map(row => [row.row, row])).values()) {
+    const state = states.get(row.row)
+    const before: FinalRow | undefined = judgement.rows.get(row.row) ?? (state === undefined ? undefined : { ...state, write: null })
+    if (before === undefined || before.deleted) continue
+    if (row.effect === 'alter') altered.push({ affected: row, before })
+    else changes.push(change(row, { version: before.version + 1, deleted: true, write: null, serverId: 0 }, null))
+  }
+  if (altered.length > 0) {
+    const payloads = await readPayloads(trx, metadata, scopeId, altered.filter(({ before }) => before.write === null).map(({ before }) => before.serverId), spend)
+    const current = new Map(altered.map(({ affected, before }) => [affected.row, before.write?.stored.text ?? payloads.get(before.serverId) ?? '{}']))
+    const rows = altered.map(({ affected: { row, table, pk } }) => ({ row, table, pk, payload: current.get(row) as string, columns: columnsOf(table, current.get(row) as string) }))
+    const byRow = new Map(altered.map(entry => [entry.affected.row, entry]))
+    for (const { row, members } of await findAltered(trx, rows)) {
+      const { affected, before } = byRow.get(row) as typeof altered[0]
+      const payload = overlayObject(current.get(row) as string, `{${members}}`)
+      changes.push(change(affected, { version: before.version + 1, deleted: false, write: null, serverId: 0 }, payload))
+    }
+  }
+  return changes
+
+  function change ({ row, table, pk }: AffectedRow, final: FinalRow, payload: string | null): ServerChange {
+    judgement.rows.set(row, final)
+    return { tableId: table.id, pk, final, payload, op: payload === null ? 'DELETE' : 'UPDATE', shape: payload === null ? 0 : shapeOf(membersOf(payload).map(({ key }) => key)) }
+  }
+}
+
+/** The log entry of a server's change at its position, which is also its number. */
+export function toEntry ({ tableId, pk, final, op, payload, shape }: ServerChange, serverId: number): NewEntry {
+  return { serverId, sourceChangeId: serverId, tableId, op, pk, version: final.version, payload, shape, carried: 0, digest: null, last: true, sourceNo: SERVER_SOURCE_NO }
+}

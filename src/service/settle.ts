@@ -1,0 +1,99 @@
+import type { Transaction } from 'kysely'
+import { MAX_DECISION_ROUNDS } from '../limits.js'
+import { CatalogChanged } from '../materializer/catalog.js'
+import type { AffectedRow } from '../materializer/delete-effects.js'
+import { findNewColumns } from '../materializer/read-catalog.js'
+import type { Identity } from '../options.js'
+import type { Spend } from '../storage/change-log.js'
+import type { Database } from '../storage/database.js'
+import type { Metadata } from '../storage/metadata.js'
+import { readRowStates, type RowState } from '../storage/row-state.js'
+import type { Stream } from '../storage/stream.js'
+import { askHooks, materializersOf, type AppHooks } from './app-hooks.js'
+import { completePayloads } from './complete-payloads.js'
+import { decide, type Judgement, type Known } from './decide.js'
+import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
+import { tiesOf, toRowWrite } from './to-row-write.js'
+import { orderWrites } from './write-order.js'
+import { writeRows, type Culprit } from './write-rows.js'
+
+export interface SettleContext {
+  trx: Transaction<Database>
+  metadata: Metadata
+  /** Throws CatalogChanged where the tables are not as the changes were prepared for. */
+  requireCatalog: () => Promise<void>
+  hooks: AppHooks
+  identity: Required<Identity>
+  stream: Stream
+  maxPayloadBytes: number
+  spend: Spend
+}
+
+export interface Settled {
+  judgement: Judgement
+  /** Rows that deletions of the batch changed by a foreign key's action. */
+  affected: AffectedRow[]
+  /** Changes of tables that record failures, which are in the stream and could not be written, by index. */
+  failures: Map<number, Culprit>
+  /** States of rows as the stream has them: those of the batch, and those that deletions affected. */
+  states: Map<string, RowState>
+}
+
+/** Decides, asks the app and writes the business rows, again without what was refused, until all agree. */
+export async function settle (context: SettleContext, prepared: Array<PreparedChange | UnreadableChange>, known: Known): Promise<Settled> {
+  const { trx, metadata, stream, identity, spend } = context
+  const refused = new Map<number, Refusal>()
+  const failures = new Map<number, Culprit>()
+  const asked = new Set<number>()
+  const askMaterializer = materializersOf(identity)
+  for (let round = 0; round < MAX_DECISION_ROUNDS; round++) {
+    const judgement = decide(prepared, known, refused)
+    judgement.writes = orderWrites(judgement.writes)
+    const overgrown = await completePayloads(trx, metadata, stream.scopeId, judgement, known, context.maxPayloadBytes, spend)
+    if (refuse(overgrown)) continue
+    // A refusal may let another change through that nobody has been asked about.
+    const unasked = judgement.writes.filter(({ change }) => !asked.has(change.index))
+    for (const { change } of unasked) asked.add(change.index)
+    if (refuse(await askHooks(context.hooks, trx, identity, unasked))) continue
+
+    const states = new Map(known.rows)
+    const isOurs = async (rows: AffectedRow[]) => {
+      const unknown = rows.filter(({ row }) => !states.has(row)).map(({ table, pk }) => ({ tableId: table.id, pk }))
+      for (const [row, state] of await readRowStates(trx, metadata, stream.scopeId, unknown)) states.set(row, state)
+      return new Set(rows.map(({ row }) => row).filter(row => judgement.rows.has(row) || states.get(row)?.deleted === false))
+    }
+    const rows = judgement.writes.filter(({ change }) => (change.table.materialize || change.table.materializer !== null) && !failures.has(change.index)).map(toRowWrite)
+    const { culprits, affected } = await writeRows({
+      trx, scope: identity.scope, askMaterializer, isOurs, requireCatalog: context.requireCatalog
+    }, rows, tiesOf(judgement.writes))
+    if (culprits.size === 0) {
+      await requireKnownColumns(trx, judgement)
+      return { judgement, affected, failures, states }
+    }
+    for (const [index, culprit] of culprits) {
+      // Only what the database itself says may be recorded: a key of somebody else's row is refused whatever the option.
+      if (culprit.write.table.recordsFailures && culprit.problem !== null) failures.set(index, culprit)
+      else refused.set(index, culprit.refusal)
+    }
+  }
+  throw new Error(`A batch did not settle in ${MAX_DECISION_ROUNDS} rounds.`)
+
+  function refuse (refusals: Map<number, Refusal>): boolean {
+    for (const [index, refusal] of refusals) refused.set(index, refusal)
+    return refusals.size > 0
+  }
+}
+
+/**
+ * What no column was there for stays in the stream alone; so it must not have got its column a moment ago. The rows just
+ * written keep their tables as they are until the end of the transaction.
+ */
+async function requireKnownColumns (trx: Transaction<Database>, { writes }: Judgement): Promise<void> {
+  const unknown = new Map<string, { schema: string, table: string, column: string }>()
+  for (const { change: { table: { schema, table, materialize }, unknown: names } } of writes) {
+    if (materialize) for (const column of names) unknown.set(`${schema}.${table}.${column}`, { schema, table, column })
+  }
+  if (unknown.size === 0) return
+  const found = await findNewColumns(trx, [...unknown.values()])
+  if (found.length > 0) throw new CatalogChanged(`There are new columns: ${found.join(', ')}.`)
+}
