@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely'
 import type { Sql } from 'postgres'
 import { ConfigurationError } from './errors.js'
 import { MAX_BODY_BYTES, MAX_DOWNLOAD_LIMIT, MAX_PAYLOAD_BYTES, MAX_UPLOAD_BATCH_SIZE } from './limits.js'
+import type { Metrics } from './metrics.js'
 
 /** Who calls, as the app's sign-in knows it. All three are opaque text. */
 export interface Identity {
@@ -58,6 +59,8 @@ export interface OversyncOptions {
   maxBodyBytes?: number
   /** Highest `limit` of a download. Default 1,000. */
   maxDownloadLimit?: number
+  /** Where counters and histograms go; docs/metrics.md lists them. Default: nowhere. */
+  metrics?: Metrics
 }
 
 /** A table as registered: names checked, defaults filled in, not yet compared with the catalog. */
@@ -83,6 +86,7 @@ export interface ResolvedOptions {
   maxPayloadBytes: number
   maxBodyBytes: number
   maxDownloadLimit: number
+  metrics: Metrics | null
 }
 
 const NAME = /^[a-z0-9_]{1,63}$/
@@ -95,6 +99,9 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
   if (database === undefined || database === '') throw new ConfigurationError('Option database is missing and DATABASE_URL is not set.')
   if (typeof database === 'string' ? !URL.canParse(database) : typeof database !== 'function' && typeof database.withoutPlugins !== 'function') {
     throw new ConfigurationError('Option database must be a connection string (postgres://…), a postgres.js instance or a Kysely instance.')
+  }
+  if (options.metrics !== undefined && (typeof options.metrics?.add !== 'function' || typeof options.metrics.observe !== 'function')) {
+    throw new ConfigurationError('Option metrics must have the functions add(name, by, labels) and observe(name, value, labels).')
   }
   const schema = options.schema ?? 'sync'
   if (!NAME.test(schema)) throw new ConfigurationError(`Option schema "${schema}" must match ${NAME}.`)
@@ -118,7 +125,8 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
     maxUploadBatchSize: integer('maxUploadBatchSize', options.maxUploadBatchSize, MAX_UPLOAD_BATCH_SIZE, 1),
     maxPayloadBytes: integer('maxPayloadBytes', options.maxPayloadBytes, MAX_PAYLOAD_BYTES, 1),
     maxBodyBytes: integer('maxBodyBytes', options.maxBodyBytes, MAX_BODY_BYTES, 1),
-    maxDownloadLimit: integer('maxDownloadLimit', options.maxDownloadLimit, MAX_DOWNLOAD_LIMIT, 1)
+    maxDownloadLimit: integer('maxDownloadLimit', options.maxDownloadLimit, MAX_DOWNLOAD_LIMIT, 1),
+    metrics: options.metrics ?? null
   }
 }
 

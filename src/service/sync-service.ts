@@ -1,3 +1,4 @@
+import type { InvalidReason } from '../contract/change-status.js'
 import type { DownloadQuery } from '../contract/download-query.js'
 import type { StatusResponse } from '../contract/status-response.js'
 import type { UploadRequest } from '../contract/upload-request.js'
@@ -10,27 +11,39 @@ import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
 import { findSource } from '../storage/source.js'
 import { ensureStream } from '../storage/stream.js'
+import { readServerSettings, type ServerSettings } from '../storage/server-settings.js'
 import { numberTables } from '../storage/synced-table.js'
 import { reading } from '../storage/transaction.js'
 import { VERSION } from '../version.js'
 import { download, type DownloadContext, type DownloadResult } from './download.js'
 import { checkIdentity } from './identity.js'
+import type { UploadCounts } from './upload-reply.js'
 import { UploadQueue } from './upload-queue.js'
 import { upload, type UploadContext, type UploadResult } from './upload.js'
 import { parseUploadBody, type UploadBody } from './upload-body.js'
+
+export interface TimedUpload extends UploadResult {
+  /** How long the upload waited for its turn, and how long it was at work then. */
+  waitedMs: number
+  workedMs: number
+}
 
 /** What the routes call, and what an app may call over other transports. Every method checks its input as the routes would. */
 export class OversyncService {
   readonly #options: ResolvedOptions
   readonly #connection: Connection
   readonly #context: UploadContext & DownloadContext
-  readonly #queue = new UploadQueue()
+  readonly #queue: UploadQueue
+  /** PostgreSQL's, as they were at start. */
+  readonly serverSettings: ServerSettings
   #closing = false
 
-  private constructor (options: ResolvedOptions, connection: Connection, context: UploadContext & DownloadContext) {
+  private constructor (options: ResolvedOptions, connection: Connection, context: UploadContext & DownloadContext, serverSettings: ServerSettings) {
     this.#options = options
     this.#connection = connection
     this.#context = context
+    this.#queue = new UploadQueue(options.metrics)
+    this.serverSettings = serverSettings
   }
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
@@ -42,7 +55,7 @@ export class OversyncService {
       await migrate(connection.db, options.schema)
       const ids = await numberTables(db, metadata, options.tables)
       const registry = new TableRegistry(await introspect(db, options.tables, ids))
-      return new OversyncService(options, connection, { ...options, db, metadata, registry })
+      return new OversyncService(options, connection, { ...options, db, metadata, registry }, await readServerSettings(db))
     } catch (error) {
       await connection.close()
       throw error
@@ -58,7 +71,7 @@ export class OversyncService {
    * Applies a batch. Give the body as JSON text to keep numbers beyond 2^53 exact; an UploadRequest object is taken too.
    * Throws a SyncError where the whole request is refused.
    */
-  async upload (identity: Identity, body: string | UploadRequest | UploadBody): Promise<UploadResult> {
+  async upload (identity: Identity, body: string | UploadRequest | UploadBody): Promise<TimedUpload> {
     this.#requireOpen()
     const caller = checkIdentity(identity)
     const parsed = typeof body === 'string' ? parseUploadBody(body) : 'payloads' in body ? body : parseUploadBody(JSON.stringify(body))
@@ -66,13 +79,31 @@ export class OversyncService {
     if (version !== undefined && version < this.#options.minSchemaVersion) {
       throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
     }
-    return await this.#queue.run(caller.scope, parsed.bytes, async () => await upload(this.#context, caller, parsed))
+    return await this.#queue.run(caller.scope, parsed.bytes, async waitedMs => {
+      const started = performance.now()
+      try {
+        const result = await upload(this.#context, caller, parsed)
+        this.#countChanges(result.counts)
+        return { ...result, waitedMs, workedMs: performance.now() - started }
+      } finally {
+        this.#options.metrics?.observe('oversync_upload_duration_seconds', (waitedMs + performance.now() - started) / 1000, {})
+      }
+    })
   }
 
   /** Reads a page of the caller's stream. Throws a SyncError where the query is refused. */
   async download (identity: Identity, query: DownloadQuery = {}): Promise<DownloadResult> {
     this.#requireOpen()
-    return await download(this.#context, checkIdentity(identity), query)
+    const { metrics } = this.#options
+    const started = performance.now()
+    try {
+      const result = await download(this.#context, checkIdentity(identity), query)
+      metrics?.add('oversync_pages_total', 1, {})
+      metrics?.add('oversync_page_changes_total', result.count, {})
+      return result
+    } finally {
+      metrics?.observe('oversync_download_duration_seconds', (performance.now() - started) / 1000, {})
+    }
   }
 
   /** The server, its limits, and the caller's own stream and source. */
@@ -106,6 +137,17 @@ export class OversyncService {
   async close (): Promise<void> {
     this.#closing = true
     await this.#connection.close()
+  }
+
+  #countChanges (counts: UploadCounts): void {
+    const { metrics } = this.#options
+    if (metrics === null) return
+    for (const verdict of ['applied', 'replayed', 'conflict', 'invalid'] as const) {
+      if (counts[verdict] > 0) metrics.add('oversync_changes_total', counts[verdict], { verdict })
+    }
+    for (const [reason, count] of Object.entries(counts.reasons)) {
+      metrics.add('oversync_invalid_changes_total', count, { reason: reason as InvalidReason })
+    }
   }
 
   #requireOpen (): void {

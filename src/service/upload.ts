@@ -3,6 +3,7 @@ import { SyncError } from '../errors.js'
 import { MAX_DECISION_ROUNDS, MAX_TOUCHED_BYTES } from '../limits.js'
 import type { CascadedRow } from '../materializer/cascades.js'
 import type { TableRegistry } from '../materializer/table-spec.js'
+import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
 import { appendEntries, readLedger, readPayloads, releaseChangeIds, type NewEntry, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
@@ -27,6 +28,7 @@ export interface UploadContext {
   registry: TableRegistry
   maxUploadBatchSize: number
   maxPayloadBytes: number
+  metrics: Metrics | null
 }
 
 export interface UploadResult {
@@ -60,7 +62,7 @@ export async function upload (context: UploadContext, identity: Required<Identit
       spend,
       fields: { head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 }
     })
-  })
+  }, context.metrics)
   return await applied.catch(async (error: unknown) => {
     // Nothing was stored: the same changes go through in smaller batches.
     if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
@@ -112,7 +114,7 @@ async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream
 }
 
 /** Decides and writes the business rows, again without what the database refused, until both agree. */
-async function settle (trx: Transaction<Database>, { metadata, maxPayloadBytes }: UploadContext, scope: string, stream: Stream, prepared: Array<PreparedChange | UnreadableChange>, known: Known, spend: Spend): Promise<Settled> {
+async function settle (trx: Transaction<Database>, { metadata, maxPayloadBytes, metrics }: UploadContext, scope: string, stream: Stream, prepared: Array<PreparedChange | UnreadableChange>, known: Known, spend: Spend): Promise<Settled> {
   const refused = new Map<number, Refusal>()
   for (let round = 0; round < MAX_DECISION_ROUNDS; round++) {
     const judgement = decide(prepared, known, refused)
@@ -126,7 +128,10 @@ async function settle (trx: Transaction<Database>, { metadata, maxPayloadBytes }
         for (const [row, state] of await readRowStates(trx, metadata, stream.scopeId, unknown)) states.set(row, state)
         return new Set(rows.map(({ row }) => row).filter(row => judgement.rows.has(row) || states.get(row)?.deleted === false))
       })
-    if (culprits.size === 0) return { ...judgement, cascaded: followCascades(judgement, cascaded, states) }
+    if (culprits.size === 0) {
+      metrics?.observe('oversync_upload_rounds', round + 1, {})
+      return { ...judgement, cascaded: followCascades(judgement, cascaded, states) }
+    }
     for (const [index, refusal] of culprits) refused.set(index, refusal)
   }
   throw new Error(`A batch did not settle in ${MAX_DECISION_ROUNDS} rounds.`)
