@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { INVALID_REASONS } from './contract/change-status.js'
 import { ERRORS, type ErrorCode } from './errors.js'
 
@@ -80,7 +81,7 @@ export function neverThrowing (metrics: Metrics, onFirstFault: (error: unknown) 
     try {
       const outcome = call()
       // What an async function rejects with would end the process.
-      if (outcome instanceof Promise) outcome.catch(fault)
+      if (types.isPromise(outcome)) outcome.catch(fault)
     } catch (error) {
       fault(error)
     }

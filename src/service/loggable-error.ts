@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { asDatabaseError } from '../storage/database-error.js'
 
 /**
@@ -15,7 +16,7 @@ const OWN_PLACE = /^while [a-z ]+ tuple \(\d+,\d+\) in relation "[^"]*"$/
  * input syntax for type integer: …"); drivers add parameters; JSON.parse quotes what it could not read.
  */
 export function loggable (error: unknown, depth = 0): unknown {
-  if (!(error instanceof Error)) return new Error('Something that is no Error was thrown.')
+  if (!isError(error)) return new Error('Something that is no Error was thrown.')
   const message = loggableMessage(error, depth)
   const shown = new Error(message)
   shown.name = error.name
@@ -26,11 +27,16 @@ export function loggable (error: unknown, depth = 0): unknown {
   for (const [name, fact] of Object.entries(facts)) {
     if (typeof fact === 'string') Object.assign(shown, { [name]: fact })
   }
-  if (error.cause instanceof Error && depth < MAX_CAUSES) shown.cause = loggable(error.cause, depth + 1)
+  if (isError(error.cause) && depth < MAX_CAUSES) shown.cause = loggable(error.cause, depth + 1)
   return shown
 }
 
 const MAX_CAUSES = 5
+
+/** Also one of another realm: test runners give the app globals of its own, and Node keeps to the first ones. */
+function isError (error: unknown): error is Error {
+  return error instanceof Error || types.isNativeError(error)
+}
 
 function loggableMessage (error: Error, depth: number): string {
   const database = asDatabaseError(error)
@@ -39,10 +45,11 @@ function loggableMessage (error: Error, depth: number): string {
     const own = typeof where !== 'string' || OWN_PLACE.test(where)
     return own && NAMES_ONLY.test(database.sqlstate) ? error.message : `PostgreSQL error ${database.sqlstate}; its message may hold values of rows and is logged at debug.`
   }
-  if (error instanceof SyntaxError) return 'Text that is not valid; it is logged at debug.'
+  if (error.name === 'SyntaxError') return 'Text that is not valid; it is logged at debug.'
   // Node tries every address of a host and tells of each; the whole says nothing.
-  if (error.message === '' && error instanceof AggregateError && depth < MAX_CAUSES) {
-    return error.errors.map(one => (loggable(one, MAX_CAUSES) as Error).message).join('; ')
+  const { errors } = error as { errors?: unknown }
+  if (error.message === '' && Array.isArray(errors) && depth < MAX_CAUSES) {
+    return errors.map(one => (loggable(one, MAX_CAUSES) as Error).message).join('; ')
   }
   return error.message
 }

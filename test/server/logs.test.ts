@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
@@ -202,6 +203,7 @@ t.test('what an error says is kept where it names no values, its causes too', as
   t.match((unreadable as Error).message, SECRET.slice(0, 5), 'JSON.parse quotes what it reads')
   t.notMatch((loggable(unreadable) as Error).stack, SECRET.slice(0, 5))
   for (const thrown of [SECRET, null, undefined, 7, { message: SECRET }]) t.equal((loggable(thrown) as Error).message, 'Something that is no Error was thrown.')
+  t.match(shown(runInNewContext('new TypeError("of another realm")')), { name: 'TypeError', message: 'of another realm' })
   const circular = new Error('round')
   circular.cause = circular
   t.equal((loggable(circular) as Error).message, 'round')

@@ -1,4 +1,5 @@
 import Fastify from 'fastify'
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { MAX_QUEUED_UPLOADS } from '../../src/limits.js'
 import oversync, { type Metrics } from '../../src/index.js'
@@ -110,32 +111,49 @@ t.test('times and rounds are noted once for each upload and download', async t =
   t.ok(whole.every(seconds => seconds > 0 && seconds < 60), 'in seconds')
 })
 
+t.test('who waits for a connection of the pool is seen (C12)', async t => {
+  const { url } = await buildApp(t)
+  const client = postgres(url, { max: 1, onnotice: () => {} })
+  t.teardown(async () => { await client.end({ timeout: 1 }) })
+  const metrics = recordMetrics()
+  const app = await startApp(t, { database: client, metrics })
+  let upload: Promise<unknown> | undefined
+  await client.begin(async sql => {
+    upload = app.oversync.upload({ userId: 'alice', deviceId: 'phone' }, { changes: [put(1, 'users', uuid(1), john())] })
+    await waitFor('the upload is at work', () => metrics.totals('oversync_uploads_at_work')['oversync_uploads_at_work'] === 1)
+    await sql`select pg_sleep(0.3)`
+  })
+  await upload
+  const [waited, ...more] = metrics.values('oversync_begin_wait_seconds')
+  t.strictSame(more, [])
+  t.ok(waited !== undefined && waited >= 0.25, `${waited} s`)
+  t.ok((metrics.values('oversync_upload_wait_seconds')[0] as number) < (waited as number), 'the queue is not what it waited for')
+})
+
 t.test('the queue shows while it is there: who waits, who works, who is sent away (A16)', async t => {
-  const { metrics, sql, user } = await meteredWorld(t)
-  const phone = user('alice')
-  await phone.upload([put(1, 'users', uuid(1), john())])
-  const other = await sql.reserve()
-  t.teardown(() => { other.release() })
-  await other`begin`
-  await other`select from business.users where id = ${uuid(1)} for update`
-  const first = phone.upload([put(2, 'users', uuid(1), john('Held'), 1)])
-  await waitFor('the first upload is at work', () => metrics.totals('oversync_uploads_at_work')['oversync_uploads_at_work'] === 1)
-  const others = Array.from({ length: MAX_QUEUED_UPLOADS + 1 }, async (_, i) => (await phone.uploadText(JSON.stringify({ changes: [put(3 + i, 'users', uuid(3 + i), john())] }))).statusCode)
-  await waitFor('an upload is sent away', () => metrics.totals('oversync_errors_total')['oversync_errors_total too_many_requests'] === 2)
-  t.strictSame(metrics.totals('oversync_queued_uploads', 'oversync_uploads_at_work'), {
-    oversync_queued_uploads: MAX_QUEUED_UPLOADS - 1, oversync_uploads_at_work: 1
+  const { url } = await buildApp(t)
+  const client = postgres(url, { max: 1, onnotice: () => {} })
+  t.teardown(async () => { await client.end({ timeout: 1 }) })
+  const metrics = recordMetrics()
+  const phone = caller(t, await startApp(t, { database: client, metrics }), 'alice')
+  let replies: Array<Promise<number>> = []
+  // While the pool's only connection is taken the first upload stays at work, and the others behind it.
+  await client.begin(async () => {
+    replies = Array.from({ length: MAX_QUEUED_UPLOADS + 2 }, async (_, i) => (await phone.uploadText(JSON.stringify({ changes: [put(1 + i, 'users', uuid(1 + i), john())] }))).statusCode)
+    await waitFor('two uploads are sent away', () => metrics.totals('oversync_uploads_total')['oversync_uploads_total 429'] === 2)
+    t.strictSame(metrics.totals('oversync_queued_uploads', 'oversync_uploads_at_work', 'oversync_errors_total'), {
+      'oversync_errors_total too_many_requests': 2, oversync_queued_uploads: MAX_QUEUED_UPLOADS - 1, oversync_uploads_at_work: 1
+    })
   })
-  await waitFor('the lock has been waited for', () => metrics.totals('oversync_transaction_retries_total')['oversync_transaction_retries_total lock_timeout'] === 1)
-  await other`rollback`
-  t.strictSame(verdicts(await first), ['2 applied v2'])
-  const statuses = await Promise.all(others)
-  t.strictSame([statuses.filter(status => status === 200).length, statuses.filter(status => status === 429).length], [MAX_QUEUED_UPLOADS - 1, 2])
-  t.strictSame(metrics.totals('oversync_queued_uploads', 'oversync_uploads_at_work'), {}, 'both are back at zero')
-  t.strictSame(metrics.totals('oversync_transaction_retries_total', 'oversync_uploads_total'), {
-    'oversync_transaction_retries_total lock_timeout': 1, 'oversync_uploads_total 200': MAX_QUEUED_UPLOADS + 2, 'oversync_uploads_total 429': 2
-  })
-  t.equal(metrics.values('oversync_upload_wait_seconds').length, MAX_QUEUED_UPLOADS + 2, 'those who were sent away did not wait')
-  t.ok(Math.max(...metrics.values('oversync_upload_wait_seconds')) > 0.5, 'the others did')
+  const statuses = await Promise.all(replies)
+  t.strictSame([200, 429].map(status => statuses.filter(one => one === status).length), [MAX_QUEUED_UPLOADS, 2])
+  t.strictSame(metrics.totals('oversync_queued_uploads', 'oversync_uploads_at_work', 'oversync_uploads_total', 'oversync_changes_total'), {
+    'oversync_changes_total applied': MAX_QUEUED_UPLOADS, 'oversync_uploads_total 200': MAX_QUEUED_UPLOADS, 'oversync_uploads_total 429': 2
+  }, 'the gauges are back at zero')
+  t.equal(metrics.highest('oversync_uploads_at_work'), 1, 'one of a scope at a time')
+  const waits = metrics.values('oversync_upload_wait_seconds')
+  t.equal(waits.length, MAX_QUEUED_UPLOADS, 'those who were sent away did not wait')
+  t.strictSame(waits, [...waits].sort((a, b) => a - b), 'who came later waited longer')
 })
 
 t.test('retries are counted by why PostgreSQL undid the transaction, and changes of the last attempt only (A11)', async t => {
@@ -145,15 +163,19 @@ t.test('retries are counted by why PostgreSQL undid the transaction, and changes
         case nextval('business.attempts')
           when 1 then raise exception 'victim' using errcode = '40001';
           when 2 then raise exception 'victim' using errcode = '40P01';
+          when 4 then raise exception 'victim' using errcode = '55P03';
           else return new;
         end case; end $$;
       create trigger fail_first before insert on business.users for each row execute function business.fail_first()`
   })
-  t.strictSame(verdicts(await user('alice').upload([put(1, 'users', uuid(1), john())])), ['1 applied v1'])
+  const phone = user('alice')
+  t.strictSame(verdicts(await phone.upload([put(1, 'users', uuid(1), john())])), ['1 applied v1'])
   t.strictSame(metrics.totals('oversync_transaction_retries_total', 'oversync_changes_total'), {
     'oversync_changes_total applied': 1, 'oversync_transaction_retries_total deadlock': 1, 'oversync_transaction_retries_total serialization': 1
   })
   t.equal(metrics.values('oversync_begin_wait_seconds').length, 3, 'each attempt asked for a connection')
+  t.strictSame(verdicts(await phone.upload([put(2, 'users', uuid(2), john())])), ['2 applied v1'])
+  t.match(metrics.totals('oversync_transaction_retries_total'), { 'oversync_transaction_retries_total lock_timeout': 1 })
 })
 
 t.test('trouble of the database is counted, and the gauges come back', async t => {
