@@ -75,7 +75,7 @@ async function generate (): Promise<Record<string, string>> {
     getIdentity: async () => { throw new Error('The document is made without callers.') },
     maxBodyBytes: MAX_BODY_BYTES
   })
-  await app.register(adminRoutes, { service: null, admin: () => false, getIdentity: () => null })
+  await app.register(adminRoutes, { service: null, admin: () => false, getIdentity: () => null, metrics: null })
   await app.ready()
   const { openapi, info, servers, tags, paths, components } = app.swagger() as unknown as OpenAPI3
   await app.close()

@@ -4,6 +4,7 @@ import type { Sql } from 'postgres'
 import { ConfigurationError } from './errors.js'
 import type { Authorize, BeforeApply, Materializer } from './hooks.js'
 import { MAX_BODY_BYTES, MAX_DOWNLOAD_LIMIT, MAX_PAYLOAD_BYTES, MAX_UPLOAD_BATCH_SIZE } from './limits.js'
+import type { Metrics } from './metrics.js'
 
 /** Who calls, as the app's sign-in knows it. All three are opaque text. */
 export interface Identity {
@@ -91,6 +92,8 @@ export interface OversyncOptions {
   admin?: (request: FastifyRequest) => boolean | Promise<boolean>
   /** Path before `/admin/materialize-failures`. Default: none. */
   adminPrefix?: string
+  /** Where counters and histograms go; docs/metrics.md lists them. Default: nowhere. */
+  metrics?: Metrics
 }
 
 /** A table as registered: names checked, defaults filled in, not yet compared with the catalog. */
@@ -127,6 +130,7 @@ export interface ResolvedOptions {
   beforeApply: BeforeApply | null
   admin: NonNullable<OversyncOptions['admin']> | null
   adminPrefix: string
+  metrics: Metrics | null
 }
 
 const NAME = /^[a-z0-9_]{1,63}$/
@@ -139,6 +143,9 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
   if (database === undefined || database === '') throw new ConfigurationError('Option database is missing and DATABASE_URL is not set.')
   if (typeof database === 'string' ? !URL.canParse(database) : typeof database !== 'function' && typeof database.withoutPlugins !== 'function') {
     throw new ConfigurationError('Option database must be a connection string (postgres://…), a postgres.js instance or a Kysely instance.')
+  }
+  if (options.metrics !== undefined && (typeof options.metrics?.add !== 'function' || typeof options.metrics.observe !== 'function')) {
+    throw new ConfigurationError('Option metrics must have the functions add(name, by, labels) and observe(name, value, labels).')
   }
   const schema = options.schema ?? 'sync'
   if (!NAME.test(schema)) throw new ConfigurationError(`Option schema "${schema}" must match ${NAME}.`)
@@ -171,7 +178,8 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
     authorize: options.authorize ?? null,
     beforeApply: options.beforeApply ?? null,
     admin: options.admin ?? null,
-    adminPrefix
+    adminPrefix,
+    metrics: options.metrics ?? null
   }
 }
 

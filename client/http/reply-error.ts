@@ -9,6 +9,7 @@ const CODE_BY_SERVER_ERROR: Record<ErrorResponse['error'], SyncClientErrorCode> 
   not_found: 'not_found',
   method_not_allowed: 'not_found',
   history_changed: 'history_changed',
+  retry_in_progress: 'protocol_error',
   cursor_expired: 'cursor_expired',
   body_too_large: 'body_too_large',
   unsupported_media_type: 'protocol_error',

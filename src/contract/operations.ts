@@ -46,7 +46,7 @@ const sourceIdHeader = Type.Object({
   }))
 })
 
-const common: ErrorCode[] = ['invalid_request', 'authentication_failed', 'forbidden', 'internal_error', 'unavailable']
+const common: ErrorCode[] = ['invalid_request', 'authentication_failed', 'forbidden', 'too_many_requests', 'internal_error', 'unavailable']
 
 export const OPERATIONS = {
   upload: {
@@ -58,7 +58,7 @@ export const OPERATIONS = {
     body: UploadRequestSchema,
     reply: UploadResponseSchema,
     replyDescription: 'The verdicts, one a change, in the order of the request.',
-    errors: [...common, 'history_changed', 'body_too_large', 'unsupported_media_type', 'upgrade_required', 'too_many_requests']
+    errors: [...common, 'history_changed', 'body_too_large', 'unsupported_media_type', 'upgrade_required']
   },
   download: {
     method: 'GET',

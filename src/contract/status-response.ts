@@ -14,7 +14,7 @@ export const StatusResponseSchema = Type.Object({
   version: Type.String({ description: 'Version of fastify-oversync.', examples: ['0.1.0'] }),
   app_name: Type.String({ description: 'Name of the app, as configured.', examples: ['my-app'] }),
   registered_tables: Type.Array(Type.String(), { description: 'Tables that sync, as schema.table.', examples: [['business.users', 'business.posts']] }),
-  features: Type.Record(Type.String(), Type.Boolean(), { description: 'What this server can do.', examples: [{ epoch: true, watch: false }] }),
+  features: Type.Record(Type.String(), Type.Boolean(), { description: 'What this server can do. `synchronous_commit_raised`: the database would acknowledge what a crash can lose, and uploads see to it that it does not.', examples: [{ epoch: true, watch: false }] }),
   limits: ref(LimitsSchema),
   ...identityFields
 }, { $id: 'StatusResponse', description: 'The server, and the caller\'s own stream and source.' })

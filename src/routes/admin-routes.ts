@@ -5,6 +5,7 @@ import { RetryRequestSchema, type RetryRequest } from '../contract/materialize-f
 import { ADMIN_COMPONENTS, ADMIN_OPERATIONS } from '../contract/operations.js'
 import { SyncError } from '../errors.js'
 import { MAX_ADMIN_BODY_BYTES } from '../limits.js'
+import type { Metrics } from '../metrics.js'
 import type { OversyncOptions } from '../options.js'
 import type { OversyncService } from '../service/sync-service.js'
 import { answerAsDocumented, askApp, identify, route, sendJson } from './routes.js'
@@ -14,20 +15,21 @@ export interface AdminRoutesOptions {
   service: OversyncService | null
   admin: NonNullable<OversyncOptions['admin']>
   getIdentity: OversyncOptions['getIdentity']
+  metrics: Metrics | null
 }
 
 const checkRetry = TypeCompiler.Compile(RetryRequestSchema)
 
 /** What could not be materialized, for operators. Only registered where the app says who is one. */
-export async function adminRoutes (app: FastifyInstance, { service, admin, getIdentity }: AdminRoutesOptions): Promise<void> {
+export async function adminRoutes (app: FastifyInstance, { service, admin, getIdentity, metrics }: AdminRoutesOptions): Promise<void> {
   const sync = service as OversyncService
   for (const component of ADMIN_COMPONENTS) app.addSchema(component)
-  answerAsDocumented(app)
+  answerAsDocumented(app, metrics)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, async (_request: FastifyRequest, body: Buffer) => parseRetry(body))
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
-    if (request.routeOptions.config.oversync !== true) return
+    if (request.routeOptions.config.oversync === undefined) return
     const answer = await askApp(request, async request => await admin(request))
     if (answer !== true) throw new SyncError('forbidden', 'This caller is no operator.')
   })

@@ -4,11 +4,12 @@ import type { TSchema } from '@sinclair/typebox'
 import type { DownloadQuery } from '../contract/download-query.js'
 import { COMPONENTS, OPERATIONS, routeSchema, type Operation } from '../contract/operations.js'
 import { SyncError } from '../errors.js'
+import { replyStatus, type Metrics } from '../metrics.js'
 import type { Identity, OversyncOptions } from '../options.js'
 import { checkIdentity } from '../service/identity.js'
 import type { OversyncService } from '../service/sync-service.js'
 import { parseUploadBody, type UploadBody } from '../service/upload-body.js'
-import { replyError } from './error-reply.js'
+import { errorReplies } from './error-reply.js'
 import { parseQuery } from './query.js'
 
 export interface RoutesOptions {
@@ -16,40 +17,47 @@ export interface RoutesOptions {
   service: OversyncService | null
   getIdentity: OversyncOptions['getIdentity']
   maxBodyBytes: number
+  metrics?: Metrics | null
 }
 
 /** Header by which our client names its source; a token that names another device is refused. */
 export const SOURCE_ID_HEADER = 'oversync-source-id'
 
 /** The routes of the contract, in a context of their own: their parser, validators and error replies do not touch the app's. */
-export async function syncRoutes (app: FastifyInstance, { service, getIdentity, maxBodyBytes }: RoutesOptions): Promise<void> {
+export async function syncRoutes (app: FastifyInstance, { service, getIdentity, maxBodyBytes, metrics = null }: RoutesOptions): Promise<void> {
   const sync = service as OversyncService
   const callers = new WeakMap<FastifyRequest, Required<Identity>>()
   const callerOf = (request: FastifyRequest) => callers.get(request) as Required<Identity>
+  const bodyBytes = new WeakMap<FastifyRequest, number>()
 
   for (const component of COMPONENTS) app.addSchema(component)
-  readBodiesExactly(app)
-  answerAsDocumented(app)
+  readBodiesExactly(app, bodyBytes)
+  answerAsDocumented(app, metrics)
   app.setNotFoundHandler(async () => { throw new SyncError('not_found', 'There is no such route.') })
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     // Before the body is read: an unknown caller costs no parsing and no database work.
-    if (request.routeOptions.config.oversync === true) callers.set(request, await identify(request, getIdentity))
+    if (request.routeOptions.config.oversync === undefined) return
+    const { userId, deviceId, scope } = await identify(request, getIdentity)
+    callers.set(request, { userId, deviceId, scope })
+    // Who it was stays out of the lines above debug.
+    request.log.debug({ oversync: { user: userId, device: deviceId, scope } }, 'sync caller')
   })
+  if (metrics !== null) countReplies(app, metrics)
 
   route(app, OPERATIONS.upload, async (request, reply) => {
-    const started = performance.now()
     const body = request.body as UploadBody | undefined | null
     if (body === undefined || body === null) throw new SyncError('invalid_request', 'The request has no body.')
-    const { json, counts } = await sync.upload(callerOf(request), body)
-    request.log.info({ oversync: { ...counts, durationMs: Math.round(performance.now() - started) } }, 'sync upload')
+    const { json, counts, waitedMs, workedMs } = await sync.upload(callerOf(request), body)
+    request.log.info({
+      oversync: { ...counts, bytes: bodyBytes.get(request) ?? 0, ...milliseconds({ duration: reply.elapsedTime, waited: waitedMs, worked: workedMs }) }
+    }, 'sync upload')
     return await sendJson(reply, json)
   }, maxBodyBytes)
 
   route(app, OPERATIONS.download, async (request, reply) => {
-    const started = performance.now()
     const { json, count } = await sync.download(callerOf(request), request.query as DownloadQuery)
-    request.log.info({ oversync: { changes: count, durationMs: Math.round(performance.now() - started) } }, 'sync download')
+    request.log.info({ oversync: { changes: count, bytes: Buffer.byteLength(json), ...milliseconds({ duration: reply.elapsedTime }) } }, 'sync download')
     return await sendJson(reply, json)
   })
 
@@ -58,20 +66,33 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   route(app, OPERATIONS.status, async (request, reply) => await sendJson(reply, JSON.stringify(await sync.status(callerOf(request)))))
 }
 
-export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
-
 /** What both kinds of routes have in common: strict queries, and errors as the contract has them. */
-export function answerAsDocumented (app: FastifyInstance): void {
+export function answerAsDocumented (app: FastifyInstance, metrics: Metrics | null): void {
   // The parsers check the bodies; responses are made to fit.
   app.setValidatorCompiler(({ schema, httpPart }) => httpPart === 'querystring' ? parseQuery(schema as TSchema) : value => ({ value }))
-  app.setErrorHandler(replyError)
+  app.setErrorHandler(errorReplies(metrics))
 }
+
+/** After the reply, whoever gave it: also an app's own hook that answered before the route. */
+function countReplies (app: FastifyInstance, metrics: Metrics): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const labels = { status: replyStatus(reply.statusCode) }
+    if (request.routeOptions.config.oversync === 'upload') metrics.add('oversync_uploads_total', 1, labels)
+    if (request.routeOptions.config.oversync === 'download') metrics.add('oversync_downloads_total', 1, labels)
+  })
+}
+
+function milliseconds (times: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(times).map(([name, ms]) => [`${name}Ms`, Math.round(ms)]))
+}
+
+export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
 /** Registers an operation, and 405 for the other methods of its path. OPTIONS stays the app's, for CORS. */
 export function route (app: FastifyInstance, operation: Operation, handler: Handler, bodyLimit?: number): void {
   const { method, path } = operation
   app.route({
-    method, url: path, schema: routeSchema(operation), handler, config: { oversync: true }, ...(bodyLimit === undefined ? {} : { bodyLimit })
+    method, url: path, schema: routeSchema(operation), handler, config: { oversync: operation.operationId }, ...(bodyLimit === undefined ? {} : { bodyLimit })
   })
   app.route({
     method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(other => other !== method),
@@ -87,9 +108,10 @@ export function route (app: FastifyInstance, operation: Operation, handler: Hand
 }
 
 /** Keeps the text of the body beside its parse: payloads are stored as sent. */
-function readBodiesExactly (app: FastifyInstance): void {
+function readBodiesExactly (app: FastifyInstance, bodyBytes: WeakMap<FastifyRequest, number>): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, async (_request: FastifyRequest, body: Buffer) => {
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
+    bodyBytes.set(request, body.length)
     if (!isUtf8(body)) throw new SyncError('invalid_request', 'The body is not valid UTF-8.')
     return parseUploadBody(body.toString('utf8'))
   })
@@ -113,9 +135,7 @@ export async function askApp<T> (request: FastifyRequest, ask: (request: Fastify
     const status = (cause as { statusCode?: unknown } | null)?.statusCode
     if (status === 403) throw new SyncError('forbidden', 'This caller may not sync.', { cause })
     if (status === 503) throw new SyncError('unavailable', 'The sign-in is not available at the moment.', { cause })
-    // A token that was refused says so; anything else may be a fault in the app.
-    if (status === undefined) request.log.warn({ err: cause }, 'getIdentity threw an exception without a statusCode; it is answered 401')
-    throw new SyncError('authentication_failed', 'The sign-in was not accepted.', { cause })
+    throw new SyncError('authentication_failed', 'The sign-in was not accepted.', { cause: cause ?? new Error('Nothing was thrown.') })
   }
 }
 
@@ -132,7 +152,7 @@ export function sourceIdFrom (request: FastifyRequest): string {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Set on the routes of fastify-oversync. */
-    oversync?: true
+    /** On the routes of fastify-oversync, its operationId in the document. */
+    oversync?: string
   }
 }

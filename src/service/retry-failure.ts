@@ -4,6 +4,7 @@ import { MAX_TOUCHED_BYTES } from '../limits.js'
 import type { Catalog, CatalogSnapshot } from '../materializer/catalog.js'
 import type { RowWrite } from '../materializer/row-write.js'
 import { isWritable, type TableSpec } from '../materializer/table-spec.js'
+import type { Metrics } from '../metrics.js'
 import { appendEntries, readPayloads, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import { claimFailure, findFailure, forgetFailures, writeFailures, type ListedFailure } from '../storage/materialize-failure.js'
@@ -24,6 +25,7 @@ export interface RetryContext {
   db: Kysely<Database>
   metadata: Metadata
   catalog: Catalog
+  metrics: Metrics | null
 }
 
 export type RetryResult = { id: number, status: 'materialized' } | { id: number, status: 'failed', failure: ListedFailure }
@@ -45,7 +47,7 @@ export async function retryFailure (context: RetryContext, id: number): Promise<
     const found = await findFailure(trx, metadata, id)
     if (found === null) throw new SyncError('not_found', GONE)
     return await writeAgain(context, trx, snapshot, stream, found)
-  }))
+  }, context.metrics))
 }
 
 async function writeAgain ({ metadata, catalog }: RetryContext, trx: Transaction<Database>, snapshot: CatalogSnapshot, { scopeId, head }: { scopeId: number, head: number }, failure: ListedFailure): Promise<RetryResult> {

@@ -3,6 +3,7 @@ import { MAX_DECISION_ROUNDS } from '../limits.js'
 import { CatalogChanged } from '../materializer/catalog.js'
 import type { AffectedRow } from '../materializer/delete-effects.js'
 import { findNewColumns } from '../materializer/read-catalog.js'
+import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
 import type { Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
@@ -26,6 +27,7 @@ export interface SettleContext {
   identity: Required<Identity>
   stream: Stream
   maxPayloadBytes: number
+  metrics: Metrics | null
   spend: Spend
 }
 
@@ -68,6 +70,7 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
     }, rows, tiesOf(judgement.writes))
     if (culprits.size === 0) {
       await requireKnownColumns(trx, judgement)
+      context.metrics?.observe('oversync_upload_rounds', round + 1, {})
       return { judgement, affected, failures, states }
     }
     for (const [index, culprit] of culprits) {

@@ -1,3 +1,4 @@
+import type { InvalidReason } from '../contract/change-status.js'
 import type { DownloadQuery } from '../contract/download-query.js'
 import type { StatusResponse } from '../contract/status-response.js'
 import type { UploadRequest } from '../contract/upload-request.js'
@@ -10,28 +11,40 @@ import { migrate } from '../storage/migrate.js'
 import { listFailures, type ListedFailure } from '../storage/materialize-failure.js'
 import { findSource } from '../storage/source.js'
 import { ensureStream } from '../storage/stream.js'
+import { readServerSettings, type ServerSettings } from '../storage/server-settings.js'
 import { numberTables } from '../storage/synced-table.js'
 import { reading } from '../storage/transaction.js'
 import { VERSION } from '../version.js'
 import { download, type DownloadContext, type DownloadResult } from './download.js'
 import { checkIdentity } from './identity.js'
 import { retryFailure, type RetryResult } from './retry-failure.js'
+import type { UploadCounts } from './upload-reply.js'
 import { UploadQueue } from './upload-queue.js'
 import { upload, type UploadContext, type UploadResult } from './upload.js'
 import { parseUploadBody, type UploadBody } from './upload-body.js'
+
+export interface TimedUpload extends UploadResult {
+  /** How long the upload waited for its turn, and how long it was at work then. */
+  waitedMs: number
+  workedMs: number
+}
 
 /** What the routes call, and what an app may call over other transports. Every method checks its input as the routes would. */
 export class OversyncService {
   readonly #options: ResolvedOptions
   readonly #connection: Connection
   readonly #context: UploadContext & DownloadContext
-  readonly #queue = new UploadQueue()
+  readonly #queue: UploadQueue
+  /** PostgreSQL's, as they were at start. */
+  readonly serverSettings: ServerSettings
   #closing = false
 
-  private constructor (options: ResolvedOptions, connection: Connection, context: UploadContext & DownloadContext) {
+  private constructor (options: ResolvedOptions, connection: Connection, context: UploadContext & DownloadContext, serverSettings: ServerSettings) {
     this.#options = options
     this.#connection = connection
     this.#context = context
+    this.#queue = new UploadQueue(options.metrics)
+    this.serverSettings = serverSettings
   }
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
@@ -44,7 +57,7 @@ export class OversyncService {
       const ids = await numberTables(db, metadata, options.tables)
       const catalog = await Catalog.open(db, options.tables, ids)
       const { authorize, beforeApply } = options
-      return new OversyncService(options, connection, { ...options, db, metadata, catalog, hooks: { authorize, beforeApply } })
+      return new OversyncService(options, connection, { ...options, db, metadata, catalog, hooks: { authorize, beforeApply } }, await readServerSettings(db))
     } catch (error) {
       await connection.close()
       throw error
@@ -61,7 +74,7 @@ export class OversyncService {
    * Throws a SyncError where the whole request is refused. `trusted`: the server itself is the author, not a device: no hook
    * is asked, and tables that devices may not write (`direction: 'down'`) are open.
    */
-  async upload (identity: Identity, body: string | UploadRequest | UploadBody, { trusted = false }: { trusted?: boolean } = {}): Promise<UploadResult> {
+  async upload (identity: Identity, body: string | UploadRequest | UploadBody, { trusted = false }: { trusted?: boolean } = {}): Promise<TimedUpload> {
     this.#requireOpen()
     const caller = checkIdentity(identity)
     const parsed = typeof body === 'string' ? parseUploadBody(body) : 'payloads' in body ? body : parseUploadBody(JSON.stringify(body))
@@ -69,13 +82,31 @@ export class OversyncService {
     if (version !== undefined && version < this.#options.minSchemaVersion) {
       throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
     }
-    return await this.#queue.run(caller.scope, parsed.bytes, async () => await upload(this.#context, caller, parsed, trusted))
+    return await this.#queue.run(caller.scope, parsed.bytes, async waitedMs => {
+      const started = performance.now()
+      try {
+        const result = await upload(this.#context, caller, parsed, trusted)
+        this.#countChanges(result.counts)
+        return { ...result, waitedMs, workedMs: performance.now() - started }
+      } finally {
+        this.#options.metrics?.observe('oversync_upload_duration_seconds', (waitedMs + performance.now() - started) / 1000, {})
+      }
+    })
   }
 
   /** Reads a page of the caller's stream. Throws a SyncError where the query is refused. */
   async download (identity: Identity, query: DownloadQuery = {}): Promise<DownloadResult> {
     this.#requireOpen()
-    return await download(this.#context, checkIdentity(identity), query)
+    const { metrics } = this.#options
+    const started = performance.now()
+    try {
+      const result = await download(this.#context, checkIdentity(identity), query)
+      metrics?.add('oversync_pages_total', 1, {})
+      metrics?.add('oversync_page_changes_total', result.count, {})
+      return result
+    } finally {
+      metrics?.observe('oversync_download_duration_seconds', (performance.now() - started) / 1000, {})
+    }
   }
 
   /** The server, its limits, and the caller's own stream and source. */
@@ -91,7 +122,7 @@ export class OversyncService {
         version: VERSION,
         app_name: this.#options.appName,
         registered_tables: catalog.current.registry.all.map(({ name }) => name),
-        features: { epoch: true, windowed_download: true, include_self: true, watch: false },
+        features: { epoch: true, windowed_download: true, include_self: true, watch: false, synchronous_commit_raised: this.serverSettings.synchronousCommit !== this.serverSettings.synchronousCommitOfUploads },
         limits: {
           max_upload_batch_size: this.#options.maxUploadBatchSize,
           max_payload_bytes: this.#options.maxPayloadBytes,
@@ -121,6 +152,17 @@ export class OversyncService {
   async close (): Promise<void> {
     this.#closing = true
     await this.#connection.close()
+  }
+
+  #countChanges (counts: UploadCounts): void {
+    const { metrics } = this.#options
+    if (metrics === null) return
+    for (const verdict of ['applied', 'replayed', 'conflict', 'invalid'] as const) {
+      if (counts[verdict] > 0) metrics.add('oversync_changes_total', counts[verdict], { verdict })
+    }
+    for (const [reason, count] of Object.entries(counts.reasons)) {
+      metrics.add('oversync_invalid_changes_total', count, { reason: reason as InvalidReason })
+    }
   }
 
   #requireOpen (): void {

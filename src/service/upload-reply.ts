@@ -1,3 +1,4 @@
+import type { InvalidReason } from '../contract/change-status.js'
 import type { TableSpec } from '../materializer/table-spec.js'
 import type { Spend } from '../storage/change-log.js'
 import type { Decision, FinalRow, Judgement } from './decide.js'
@@ -8,6 +9,8 @@ export interface UploadCounts {
   replayed: number
   conflict: number
   invalid: number
+  /** The invalid ones by reason; reasons that did not occur are left out. */
+  reasons: Partial<Record<InvalidReason, number>>
 }
 
 export interface ReplyParts {
@@ -20,13 +23,17 @@ export interface ReplyParts {
 
 /** The reply as JSON text. Built by hand around the payloads, which must not pass through JavaScript's numbers. */
 export function uploadReply ({ judgement, payloads, spend, fields }: ReplyParts): { json: string, counts: UploadCounts } {
-  const counts: UploadCounts = { applied: 0, replayed: 0, conflict: 0, invalid: 0 }
+  const counts: UploadCounts = { applied: 0, replayed: 0, conflict: 0, invalid: 0, reasons: {} }
   let accepted = true
   const statuses = judgement.decisions.map(decision => {
     if (decision.verdict === 'write') counts.applied++
     else if (decision.verdict === 'nothing') counts[decision.replay ? 'replayed' : 'applied']++
     else counts[decision.verdict]++
-    if (decision.verdict === 'invalid' && (decision.refusal.reason === 'unregistered_table' || decision.refusal.reason === 'batch_too_large')) accepted = false
+    if (decision.verdict === 'invalid') {
+      const { reason } = decision.refusal
+      counts.reasons[reason] = (counts.reasons[reason] ?? 0) + 1
+      if (reason === 'unregistered_table' || reason === 'batch_too_large') accepted = false
+    }
     return statusText(decision, judgement, payloads, spend, fields.nextSourceChangeId)
   })
   const json = `{"accepted":${accepted},"highest_server_seq":${fields.head},"statuses":[${statuses.join(',')}],` +
@@ -43,7 +50,7 @@ function statusText (decision: Decision, { rows }: Judgement, payloads: Readonly
     case 'nothing': {
       const { change, version, replay, completed } = decision
       const row = rows.get(change.row)
-      const differs = replay && row !== undefined && (row.version !== version || completed)
+      const differs = replay && row !== undefined && (row.version !== version || completed || isAltered(row))
       return applied(change, version, differs ? row : undefined, payloads, spend)
     }
     case 'conflict': {
@@ -60,6 +67,11 @@ function statusText (decision: Decision, { rows }: Judgement, payloads: Readonly
   }
 }
 
+/** The server made another row of it in this very batch. */
+function isAltered ({ write }: FinalRow): boolean {
+  return write !== null && (write.stored.digest !== null || write.stored.carried > 0)
+}
+
 function applied (change: PreparedChange, version: number | null, row: FinalRow | undefined, payloads: ReadonlyMap<number, string | null>, spend: Spend): string {
   return `{"source_change_id":${change.sourceChangeId},"status":"applied"` +
     (version === null ? '' : `,"new_server_version":${version}`) +
@@ -70,7 +82,7 @@ function applied (change: PreparedChange, version: number | null, row: FinalRow 
 function rowText (table: TableSpec, pk: string, row: FinalRow | undefined, payloads: ReadonlyMap<number, string | null>, spend: Spend): string {
   const deleted = row?.deleted ?? true
   const payload = row === undefined || deleted ? null : row.write !== null ? row.write.stored.text : payloads.get(row.serverId)
-  if (!deleted && (payload === null || payload === undefined)) throw new Error(`The latest payload of ${table.name} ${pk} is not in the log.`)
+  if (!deleted && (payload === null || payload === undefined)) throw new Error(`The latest payload of a row of ${table.name} is not in the log at its position ${row?.serverId ?? 0}.`)
   // Shown once for each change that asks, however small that was.
   spend(payload?.length ?? 0)
   return `{"schema_name":"${table.schema}","table_name":"${table.table}","id":${JSON.stringify(pk)},` +

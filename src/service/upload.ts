@@ -2,6 +2,7 @@ import type { Kysely, Transaction } from 'kysely'
 import { SyncError } from '../errors.js'
 import { MAX_CATALOG_RETRIES, MAX_TOUCHED_BYTES, RETRY_AFTER_SECONDS } from '../limits.js'
 import { CatalogChanged, type Catalog, type CatalogSnapshot } from '../materializer/catalog.js'
+import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
 import { appendEntries, readLedger, readPayloads, releaseChangeIds, type NewEntry, type Spend } from '../storage/change-log.js'
 import { asDatabaseError } from '../storage/database-error.js'
@@ -30,6 +31,7 @@ export interface UploadContext {
   hooks: AppHooks
   maxUploadBatchSize: number
   maxPayloadBytes: number
+  metrics: Metrics | null
 }
 
 export interface UploadResult {
@@ -104,6 +106,7 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
       identity,
       stream,
       maxPayloadBytes,
+      metrics: context.metrics,
       spend,
       hooks: trusted ? { authorize: null, beforeApply: null } : context.hooks,
       requireCatalog: async () => { await context.catalog.requireUnchanged(trx, snapshot) }
@@ -118,7 +121,7 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
       spend,
       fields: { head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 }
     })
-  })
+  }, context.metrics)
 }
 
 /** The handshake (no changes), and the refusal of a batch that is too large. */

@@ -27,10 +27,14 @@ export function asDatabaseError (error: unknown): DatabaseError | null {
   }
 }
 
-/** The same transaction may succeed when it is run again at once: it was chosen as a victim. */
-export function isVictim (error: unknown): boolean {
-  const sqlstate = asDatabaseError(error)?.sqlstate
-  return sqlstate === '40001' || sqlstate === '40P01' || sqlstate === '55P03'
+/** The same transaction may succeed when it is run again at once: why it was chosen as a victim, or null where it was not. */
+export function victimReason (error: unknown): 'deadlock' | 'lock_timeout' | 'serialization' | null {
+  switch (asDatabaseError(error)?.sqlstate) {
+    case '40001': return 'serialization'
+    case '40P01': return 'deadlock'
+    case '55P03': return 'lock_timeout'
+    default: return null
+  }
 }
 
 /** Trouble that goes away by itself: answered 503, with nothing half done. */
@@ -38,7 +42,7 @@ export function isPassing (error: unknown): boolean {
   const database = asDatabaseError(error)
   if (database !== null) {
     const { sqlstate } = database
-    return isVictim(error) || sqlstate.startsWith('08') || sqlstate.startsWith('53') || sqlstate.startsWith('57') ||
+    return victimReason(error) !== null || sqlstate.startsWith('08') || sqlstate.startsWith('53') || sqlstate.startsWith('57') ||
       sqlstate.startsWith('58') || sqlstate === '25006' || sqlstate === '25P03' || sqlstate === '25P04' || sqlstate === '40003'
   }
   return isConnectionLost(error)

@@ -1,4 +1,4 @@
-import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import type { Sql } from 'postgres'
 import type { Test } from 'tap'
 import { createBusinessSchema, SYNCED_TABLES } from '../../examples/server/business-schema.js'
@@ -14,6 +14,8 @@ export interface AppOptions extends Partial<Omit<OversyncOptions, 'tables'>> {
   /** Tables beside the business tables of the example; `only` leaves those out. */
   tables?: Array<string | TableOptions>
   only?: boolean
+  /** Fastify's own options. */
+  fastify?: FastifyServerOptions
   /** SQL that makes what the tables need, run before the plugin starts. */
   schemaSql?: string
 }
@@ -38,8 +40,8 @@ export async function buildApp (t: Test, { schemaSql, ...options }: AppOptions =
 }
 
 /** An app over a database that is there already: another process of the same server, as far as the database can tell. */
-export async function startApp (t: Test, { tables = [], only = false, ...options }: Omit<AppOptions, 'schemaSql'>): Promise<FastifyInstance> {
-  const app = Fastify()
+export async function startApp (t: Test, { tables = [], only = false, fastify = {}, ...options }: Omit<AppOptions, 'schemaSql'>): Promise<FastifyInstance> {
+  const app = Fastify(fastify)
   t.teardown(async () => { await app.close() })
   await app.register(oversync, { getIdentity: identityFromHeaders, tables: only ? tables : [...SYNCED_TABLES, ...tables], ...options })
   await app.ready()
