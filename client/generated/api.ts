@@ -476,7 +476,7 @@ export interface components {
              */
             registered_tables: string[];
             /**
-             * @description What this server can do.
+             * @description What this server can do. `synchronous_commit_raised`: the database would acknowledge what a crash can lose, and uploads see to it that it does not.
              * @example {
              *       "epoch": true,
              *       "watch": false

@@ -13,6 +13,7 @@ t.test('P1, C7: an upload is durable even where the database is set not to be', 
   })
   await user('alice').upload([put(1, 'users', uuid(1), { name: 'n', email: 'e' })])
   t.strictSame([...await sql`select setting from public.witness`], [{ setting: 'on' }])
+  t.equal(JSON.parse((await user('alice').request({ url: '/status' })).body).features.synchronous_commit_raised, true, 'status says so')
 })
 
 t.test('a row that grows by a key with each update ends at the size of a payload', async t => {
