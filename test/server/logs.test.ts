@@ -114,7 +114,7 @@ t.test('a refused request is one line with its code (H21)', async t => {
     [async () => await device.uploadText(`{"epoch": "${SECRET}"}`), line('upload', 'history_changed')],
     [async () => await device.uploadText(SECRET.repeat(1_000)), line('upload', 'body_too_large')],
     [async () => await device.uploadText(SECRET, { 'content-type': 'text/plain' }), line('upload', 'unsupported_media_type')],
-    [async () => await device.request({ url: '/status', headers: { 'oversync-source-id': SECRET } }), line('status', 'invalid_request')],
+    [async () => await device.request({ url: '/status', headers: { 'oversync-source-id': SECRET } }), line('getStatus', 'invalid_request')],
     [async () => await app.inject({ url: '/sync/download' }), line('download', 'authentication_failed')],
     [async () => await device.request({ url: '/download?after=x' }), line('download', 'invalid_request')],
     [async () => await device.request({ url: '/nowhere' }), line(undefined, 'not_found')],
