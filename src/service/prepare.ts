@@ -41,6 +41,8 @@ export interface PreparedChange {
   base: number
   /** The text to store; null for a deletion. */
   payload: string | null
+  /** The payload with the excluded columns that the device sent; null where it sent none. */
+  beforeExclusion: string | null
   /** Hash of the payload's keys; 0 for a deletion. */
   shape: number
   /** Columns of the business table that the payload has, sorted. */
@@ -106,6 +108,7 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
     row,
     base: change.server_version,
     payload: null,
+    beforeExclusion: null,
     shape: 0,
     columns: [],
     unknown: [],
@@ -189,9 +192,11 @@ function fillIn (prepared: PreparedChange, key: Key, { text, members }: PayloadT
     }
   }
   prepared.payload = editObject(text, members, replaced, removed)
+  if (removed.size > 0) prepared.beforeExclusion = editObject(text, members, replaced, new Set())
   if (table.owner !== null && !keys.includes(table.owner.column)) {
     // The device has no such column; others may.
     prepared.payload = withMember(prepared.payload, keys.length === 0, table.owner.column, scope)
+    if (prepared.beforeExclusion !== null) prepared.beforeExclusion = withMember(prepared.beforeExclusion, false, table.owner.column, scope)
     keys.push(table.owner.column)
   }
   prepared.shape = shapeOf(keys)

@@ -8,7 +8,7 @@ import type { Identity, ResolvedOptions } from '../options.js'
 import { connect, type Connection } from '../storage/connect.js'
 import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
-import { listFailures, type ListedFailure } from '../storage/materialize-failure.js'
+import { findFailedTables, listFailures, type ListedFailure } from '../storage/materialize-failure.js'
 import { findSource } from '../storage/source.js'
 import { ensureStream } from '../storage/stream.js'
 import { readServerSettings, type ServerSettings } from '../storage/server-settings.js'
@@ -48,7 +48,7 @@ export class OversyncService {
   }
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
-  static async open (options: ResolvedOptions): Promise<OversyncService> {
+  static async open (options: ResolvedOptions & Pick<UploadContext, 'hookTimeoutMs'>): Promise<OversyncService> {
     const connection = connect(options.database)
     try {
       const db = connection.db.withSchema(options.schema)
@@ -57,7 +57,7 @@ export class OversyncService {
       const ids = await numberTables(db, metadata, options.tables)
       const catalog = await Catalog.open(db, options.tables, ids)
       const { authorize, beforeApply } = options
-      return new OversyncService(options, connection, { ...options, db, metadata, catalog, hooks: { authorize, beforeApply } }, await readServerSettings(db))
+      return new OversyncService(options, connection, { ...options, db, metadata, catalog, hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata) }, await readServerSettings(db))
     } catch (error) {
       await connection.close()
       throw error
@@ -139,12 +139,14 @@ export class OversyncService {
   /** What could not be materialized of a user's changes, oldest first; `[]` where all could. */
   async materializeFailures (user: string): Promise<ListedFailure[]> {
     this.#requireOpen()
+    if (typeof user !== 'string' || user.includes('\0') || !user.isWellFormed()) throw new SyncError('invalid_request', 'The user must be text without NUL characters.')
     return await reading(async () => await listFailures(this.#context.db, this.#context.metadata, user))
   }
 
   /** Materializes the row of a failure as it is now. Throws a SyncError: `not_found`, or `retry_in_progress`. */
   async retryMaterialize (id: number): Promise<RetryResult> {
     this.#requireOpen()
+    if (!Number.isSafeInteger(id) || id < 1) throw new SyncError('invalid_request', 'The number of a failure must be an integer from 1 to 2^53-1.')
     return await retryFailure(this.#context, id)
   }
 
