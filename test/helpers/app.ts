@@ -59,6 +59,8 @@ export interface CallerOptions {
   older?: boolean
   /** Path under which the plugin lives. */
   prefix?: string
+  /** Path before the admin routes. */
+  adminPrefix?: string
 }
 
 export type Status = AppliedStatus | ConflictStatus | InvalidStatus
@@ -75,12 +77,14 @@ export interface Caller {
   download: (query?: Query) => Promise<Read<DownloadResponse>>
   /** Any request of this caller, whatever the answer; checked against the OpenAPI document where it has the route. */
   request: (options: InjectOptions & { url: string }) => Promise<Reply>
+  /** The same for an admin route, such as `/admin/materialize-failures`. */
+  admin: (options: InjectOptions & { url: string }) => Promise<Reply>
   /** The epoch that this caller sends. */
   epoch: () => Promise<string>
 }
 
 /** A device as the server sees it: requests and replies, each of them checked against openapi.json. */
-export function caller (t: Test, app: FastifyInstance, userId: string, deviceId = 'phone', { scope, older = false, prefix = '/sync' }: CallerOptions = {}): Caller {
+export function caller (t: Test, app: FastifyInstance, userId: string, deviceId = 'phone', { scope, older = false, prefix = '/sync', adminPrefix = '' }: CallerOptions = {}): Caller {
   let known: Promise<string> | undefined
   const request: Caller['request'] = async options => {
     const headers = { 'x-user': userId, 'x-device': deviceId, ...(scope === undefined ? {} : { 'x-scope': scope }), ...options.headers }
@@ -88,6 +92,12 @@ export function caller (t: Test, app: FastifyInstance, userId: string, deviceId 
     const method = options.method ?? 'GET'
     // Of a path or a method that is not there the document says nothing.
     if (reply.statusCode !== 404 && reply.statusCode !== 405) assertContract(t, method, '/sync' + options.url, reply)
+    return reply
+  }
+  const admin: Caller['admin'] = async options => {
+    const reply = await app.inject({ ...options, url: adminPrefix + options.url, headers: { 'x-user': userId, 'x-device': deviceId, ...options.headers } })
+    // 404 is also an answer of the retry; that of a path that is not there is Fastify's own, or of the sync routes.
+    if (reply.statusCode !== 405 && !(reply.statusCode === 404 && adminRouteIsAbsent(app, adminPrefix + options.url))) assertContract(t, options.method ?? 'GET', options.url, reply)
     return reply
   }
   const uploadText: Caller['uploadText'] = async (body, headers = {}) =>
@@ -98,6 +108,7 @@ export function caller (t: Test, app: FastifyInstance, userId: string, deviceId 
   }
   return {
     request,
+    admin,
     uploadText,
     epoch,
     upload: async (changes, fields = {}) =>
@@ -105,6 +116,10 @@ export function caller (t: Test, app: FastifyInstance, userId: string, deviceId 
     download: async (query = {}) =>
       read<DownloadResponse>(await request({ url: `/download?${new URLSearchParams(Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]))}` }))
   }
+}
+
+function adminRouteIsAbsent (app: FastifyInstance, url: string): boolean {
+  return !app.hasRoute({ method: 'GET', url: url.replace(/\?.*$/s, '') })
 }
 
 /** The parse of a reply that must be 200. */
