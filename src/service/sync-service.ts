@@ -48,14 +48,14 @@ export class OversyncService {
   }
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
-  static async open (options: ResolvedOptions): Promise<OversyncService> {
+  static async open (options: ResolvedOptions, onTablesChanged?: (problems: string[]) => void): Promise<OversyncService> {
     const connection = connect(options.database)
     try {
       const db = connection.db.withSchema(options.schema)
       const metadata = new Metadata(options.schema)
       await migrate(connection.db, options.schema)
       const ids = await numberTables(db, metadata, options.tables)
-      const catalog = await Catalog.open(db, options.tables, ids)
+      const catalog = await Catalog.open(db, options.tables, ids, onTablesChanged)
       const { authorize, beforeApply } = options
       return new OversyncService(options, connection, { ...options, db, metadata, catalog, hooks: { authorize, beforeApply } }, await readServerSettings(db))
     } catch (error) {
