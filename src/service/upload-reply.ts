@@ -43,7 +43,8 @@ function statusText (decision: Decision, { rows }: Judgement, payloads: Readonly
     case 'nothing': {
       const { change, version, replay, completed } = decision
       const row = rows.get(change.row)
-      const differs = replay && row !== undefined && (row.version !== version || completed)
+      // An earlier change of this very batch that was completed is not yet in the ledger.
+      const differs = replay && row !== undefined && (row.version !== version || completed || (row.write?.stored.carried ?? 0) > 0)
       return applied(change, version, differs ? row : undefined, payloads, spend)
     }
     case 'conflict': {
