@@ -188,7 +188,7 @@ function readChange (change: Members, { source_change_id: number, server_version
   if (depth(payload) > 64 || !isText(payload)) return bad
   if (Object.hasOwn(payload, 'id') && (typeof payload['id'] !== 'string' || uuidOf(payload['id']) !== pk)) return bad
   const sent = Object.hasOwn(payload, 'id') ? { ...payload, id: pk } : payload
-  const isNormal = Object.entries(sent).every(([name, value]) => name === 'flag' ? value === true : name === 'doc' ? canonical(value) === '{"a":"\\ue0001"}' : name === 'author_id' && value === null ? true : NORMAL.get(name)?.test(String(value)) === true)
+  const isNormal = Object.entries(sent).every(([name, value]) => name === 'flag' ? value === true : name === 'doc' ? canonical(value) === '{"a":"\ue0001"}' : name === 'author_id' && value === null ? true : NORMAL.get(name)?.test(String(value)) === true)
   return { row, table, deletes: false, number, base, sent, isNormal }
 }
 

@@ -62,10 +62,10 @@ export class FuzzRequests {
     const [user, device, kind] = [this.pick(this.known.users), this.pick(['phone', 'tablet']), this.random()]
     const headers: Record<string, string> = { 'x-user': user, 'x-device': device }
     const upload = (body: Buffer): FuzzRequest => ({ kind: 'upload', user, device, method: 'POST', url: '/sync/upload', headers: { ...headers, 'content-type': 'application/json' }, body })
-    if (kind < 0.5) return upload(Buffer.from(this.#body(user, device)))
-    if (kind < 0.68) return upload(this.mutate(this.#body(user, device)))
-    if (kind < 0.7) return upload(Buffer.from(Array.from({ length: this.below(200) }, () => this.below(256))))
-    if (kind < 0.88) return { kind: 'download', user, device, method: 'GET', url: `/sync/download?${this.#query(user)}`, headers }
+    if (kind < 0.28) return upload(Buffer.from(this.#body(user, device)))
+    if (kind < 0.48) return upload(this.mutate(this.#body(user, device)))
+    if (kind < 0.52) return upload(Buffer.from(Array.from({ length: this.below(200) }, () => this.below(256))))
+    if (kind < 0.78) return { kind: 'download', user, device, method: 'GET', url: `/sync/download?${this.#query(user)}`, headers }
     for (let n = this.below(3); n > 0; n--) {
       const [name, value] = this.pick(ODD_HEADERS)
       headers[name] = value
@@ -98,7 +98,7 @@ export class FuzzRequests {
   #value (normal: string): string { return this.chance(this.#oddness) ? this.pick(ODD_VALUES) : normal }
 
   #body (user: string, device: string): string {
-    const changes = Array.from({ length: this.below(6) }, () => this.#change(user, device))
+    const changes = Array.from({ length: this.below(5) }, () => this.#change(user, device))
     const fields = [`"changes":${this.chance(0.99) ? `[${changes.join(',')}]` : this.pick(ODD_VALUES)}`]
     if (this.chance(0.3)) fields.push(`"last_server_seq_seen":${this.#value('1')}`)
     if (this.chance(0.6)) fields.push(`"epoch":${this.chance(0.97) ? JSON.stringify(this.known.epochs.get(user)) : this.pick(ODD_TEXTS)}`)
@@ -148,7 +148,7 @@ export class FuzzRequests {
 
   #query (user: string): string {
     const parameters: string[] = []
-    const isOdd = this.chance(0.4)
+    const isOdd = this.chance(0.6)
     for (const name of ['after', 'limit', 'until', 'floor', 'include_self', 'schema', 'epoch', 'nope']) {
       if (!this.chance(0.4)) continue
       const normal = name === 'schema' ? this.pick(['business', 'public']) : name === 'epoch' ? this.known.epochs.get(user) : name === 'include_self' ? this.pick(['true', 'false']) : name === 'limit' ? this.pick(['1', '2', '7', '20', '1000']) : String(this.below(1500))

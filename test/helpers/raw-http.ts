@@ -35,7 +35,8 @@ export function repliesIn (bytes: Buffer): Reply[] {
     const status = /^HTTP\/1\.1 (\d{3}) /.exec(statusLine)
     if (status === null) throw new Error(`No status line: ${JSON.stringify(statusLine)}`)
     const headers = Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
-    const length = Number(headers['content-length'] ?? 0)
+    // Only Node.js itself answers in chunks here, and then in none.
+    const length = headers['transfer-encoding'] === 'chunked' ? bytes.indexOf('0\r\n\r\n', end + 4) + 5 - (end + 4) : Number(headers['content-length'] ?? 0)
     replies.push({ statusCode: Number(status[1]), headers, body: bytes.toString('utf8', end + 4, end + 4 + length) })
     at = end + 4 + length
   }

@@ -16,8 +16,9 @@ import { exchange, repliesIn, requestBytes } from '../helpers/raw-http.js'
 const REQUESTS = Number(process.env['FUZZ'] ?? 20_000)
 const SEED = Number(process.env['SEED'] ?? 1)
 const USERS = ['user 0', 'user 1', 'user 2', 'user 3']
-/** Every so many requests go over a real socket, and every so many look at all rows. */
+/** Every so many requests go over a real socket; after every so many without a body the heads are looked at, and all rows after so many of any kind. */
 const SOCKET_EVERY = 10
+const TRACES_EVERY = 4
 const COMPARE_EVERY = 200
 
 t.test('H1-H23: whatever is sent, the reply is a documented one, the model agrees, and what is refused leaves no trace', { timeout: 3_600_000 }, async t => {
@@ -45,7 +46,7 @@ t.test('H1-H23: whatever is sent, the reply is a documented one, the model agree
     if (sent.kind === 'download') found.push(...downloadProblems(sent, reply, epoch, scope))
     if (sent.kind === 'odd' && sent.method === 'POST' && reply.statusCode === 200) found.push(...scope.follow(sent.device, (sent.body as Buffer).toString(), reply.body))
     if (sent.method === 'POST' && reply.statusCode === 200) for (const { status } of JSON.parse(reply.body).statuses) count(status)
-    else found.push(...await traces(sql, [...scopes.values()]))
+    else if (sent.body !== undefined || i % TRACES_EVERY === 0) found.push(...await traces(sql, [...scopes.values()]))
     if (i % COMPARE_EVERY === 0) found.push(...await stateProblems(sql, scope))
     if (found.length > 0) problems.push(`request ${i} of SEED=${SEED} ${isSocket ? 'over a socket' : 'injected'}: ${found.join('; ')}\n${sent.method} ${sent.url} ${JSON.stringify(sent.headers)}\n${sent.body?.toString() ?? ''}\nbase64 ${sent.body?.toString('base64') ?? ''}\n${reply.statusCode} ${reply.body.slice(0, 3000)}`)
   }
@@ -66,7 +67,8 @@ const ROUTES = new Set(['/sync/upload', '/sync/download', '/sync/status', '/sync
 const INJECTABLE = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'])
 
 function pathOf ({ url }: { url: string }): string {
-  return url.replace(/[?#].*$/s, '')
+  // An escape of what needs none is the same path.
+  return url.replace(/[?#].*$/s, '').replace('%64', 'd')
 }
 
 async function overInject (app: FastifyInstance, { method, url, headers, body }: FuzzRequest): Promise<Reply> {
@@ -87,7 +89,7 @@ function wellAnswered ({ kind, method, url }: FuzzRequest, reply: Reply): string
   const path = pathOf({ url })
   if (ROUTES.has(path)) return contractProblems(method, path, reply)
   if (![200, 400, 404, 405, 414].includes(reply.statusCode)) return [`${reply.statusCode} for an odd path`]
-  if (reply.statusCode === 200) return path === '/sync/%64ownload' && method === 'GET' ? contractProblems('GET', '/sync/download', reply) : ['an odd path that leads somewhere']
+  if (reply.statusCode === 200) return ['an odd path that leads somewhere']
   const body = JSON.parse(reply.body) as Record<string, unknown>
   return typeof body['error'] === 'string' && typeof body['message'] === 'string' ? [] : ['an error without error and message']
 }
@@ -182,7 +184,7 @@ async function businessProblems (sql: Sql, scopes: Scope[]): Promise<string[]> {
   const found = await sql`
     select 'users ' || id as row, name as text, null as parent from business.users
     union all select 'posts ' || id, title, author_id::text from business.posts union all select 'typed_rows ' || id, note, null from business.typed_rows`
-  const text = (value: Exact | undefined) => typeof value === 'string' ? value.replace(/^\ue000/, '') : value === undefined || value === null ? null : JSON.stringify(value).replaceAll('"\\ue000', '').replaceAll('"', '')
+  const text = (value: Exact | undefined) => typeof value === 'string' ? value.replace(/^\ue000/, '') : value === undefined || value === null ? null : JSON.stringify(value).replaceAll('"\ue000', '').replaceAll('"', '')
   const loose = (value: string | null) => value?.replace(/[\s"]/g, '') ?? null
   const should = scopes.flatMap(({ rows }) => [...rows].filter(([, { deleted }]) => !deleted).map(([row, { payload }]) =>
     JSON.stringify([row, loose(text(row.startsWith('users ') ? payload['name'] : row.startsWith('posts ') ? payload['title'] : payload['note'])), row.startsWith('posts ') && typeof payload['author_id'] === 'string' ? uuidOf(payload['author_id']) : null])))
