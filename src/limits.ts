@@ -27,6 +27,9 @@ export const MAX_KEY_BYTES = 1_024
 /** Levels of nesting in a request body; deeper ones would exhaust the stack of whoever reads them. */
 export const MAX_JSON_DEPTH = 64
 
+/** Objects and arrays of one request body: each takes some 60 bytes once parsed, so that a full body of `[],` would take a gigabyte. */
+export const MAX_JSON_CONTAINERS = 1_000_000
+
 /** Members of one payload: PostgreSQL's tables end at 1,600 columns; the rest is room for newer clients. */
 export const MAX_PAYLOAD_KEYS = 4_096
 

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import type { TSchema } from '@sinclair/typebox'
 import type { DownloadQuery } from '../contract/download-query.js'
 import { COMPONENTS, OPERATIONS, routeSchema, type Operation } from '../contract/operations.js'
@@ -33,9 +33,12 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   for (const component of COMPONENTS) app.addSchema(component)
   readBodiesExactly(app, bodyBytes)
   answerAsDocumented(app, metrics)
-  app.setNotFoundHandler(async () => { throw new SyncError('not_found', 'There is no such route.') })
+  // Answered by the hook; without a handler of its own this prefix would have the app's.
+  app.setNotFoundHandler(async () => {})
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
+    // Not in the handler: by then the body of whoever it is has been read.
+    if (request.is404) throw new SyncError('not_found', 'There is no such route.')
     // Before the body is read: an unknown caller costs no parsing and no database work.
     if (request.routeOptions.config.oversync === undefined) return
     const { userId, deviceId, scope } = await identify(request, getIdentity)
@@ -92,19 +95,27 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<
 export function route (app: FastifyInstance, operation: Operation, handler: Handler, bodyLimit?: number): void {
   const { method, path } = operation
   app.route({
-    method, url: path, schema: routeSchema(operation), handler, config: { oversync: operation.operationId }, ...(bodyLimit === undefined ? {} : { bodyLimit })
+    method, url: path, schema: routeSchema(operation), handler, config: { oversync: operation.operationId }, exposeHeadRoute: true, ...(bodyLimit === undefined ? {} : { bodyLimit, preParsing: refuseEncodedBodies })
   })
   app.route({
     method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(other => other !== method),
     url: path,
     schema: { hide: true } as object,
+    exposeHeadRoute: true,
     // Before the body is looked at, whatever it is.
     onRequest: async (_request, reply) => {
-      reply.header('allow', method)
+      reply.header('allow', method === 'GET' ? 'GET, HEAD' : method)
       throw new SyncError('method_not_allowed', `Use ${method}.`)
     },
     handler: async () => {}
   })
+}
+
+/** An app that unpacks bodies (@fastify/compress does, in a hook before this one) hands on another stream than the request's own. */
+async function refuseEncodedBodies (request: FastifyRequest, _reply: FastifyReply, payload: RequestPayload): Promise<RequestPayload> {
+  const encoding = request.headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
+  if (encoding !== 'identity' && encoding !== '' && payload === request.raw) throw new SyncError('unsupported_media_type', 'This server takes bodies without Content-Encoding only.')
+  return payload
 }
 
 /** Keeps the text of the body beside its parse: payloads are stored as sent. */
