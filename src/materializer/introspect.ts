@@ -152,7 +152,10 @@ function toColumn ({ name, type, kind, element_kind: elementKind, generated, ide
 function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<string, TableSpec>): string | null {
   if (!spec.materialize) return null
   for (const foreignKey of found?.foreign_keys ?? []) {
-    const { constraint, parent, on_delete: onDelete } = foreignKey
+    const { constraint, parent, on_delete: onDelete, set_columns: setColumns } = foreignKey
+    if ((onDelete === 'n' || onDelete === 'd') && spec.owner !== null && (setColumns ?? foreignKey.columns).includes(spec.owner.column)) {
+      return `its foreign key ${constraint} would take its owner ${spec.owner.column} away (ON DELETE SET ${onDelete === 'n' ? 'NULL' : 'DEFAULT'})`
+    }
     // What the server writes is not the device's choice: its owner, and columns that never travel.
     const isServers = foreignKey.columns.every(name => name === spec.owner?.column || spec.excluded.has(name) || spec.columns.get(name)?.isWritable === false)
     const target = specs.get(parent)

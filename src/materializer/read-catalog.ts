@@ -44,6 +44,8 @@ export interface CatalogForeignKey {
   parent_columns: string[]
   /** a no action, r restrict, c cascade, n set null, d set default. */
   on_delete: 'a' | 'r' | 'c' | 'n' | 'd'
+  /** Columns that SET NULL or SET DEFAULT is about; null where it is about all. */
+  set_columns: string[] | null
 }
 
 /**
@@ -88,6 +90,9 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
       'foreign_keys', coalesce((
         select json_agg(json_build_object(
           'constraint', f.conname, 'on_delete', f.confdeltype, 'parent', pn.nspname || '.' || p.relname,
+          -- Since PostgreSQL 15, hence not by its name.
+          'set_columns', (select json_agg(a.attname order by a.attnum) from jsonb_array_elements_text(nullif(to_jsonb(f) -> 'confdelsetcols', 'null')) u (attnum)
+            join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.attnum::int),
           'columns', (select json_agg(a.attname order by u.n) from unnest(f.conkey) with ordinality u (attnum, n)
             join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.attnum),
           'parent_columns', (select json_agg(a.attname order by u.n) from unnest(f.confkey) with ordinality u (attnum, n)
