@@ -4,6 +4,7 @@ import type { TSchema } from '@sinclair/typebox'
 import type { DownloadQuery } from '../contract/download-query.js'
 import { COMPONENTS, OPERATIONS, routeSchema, type Operation } from '../contract/operations.js'
 import { SyncError } from '../errors.js'
+import { IDENTITY_TIMEOUT_MS } from '../limits.js'
 import type { Identity, OversyncOptions } from '../options.js'
 import { checkIdentity } from '../service/identity.js'
 import type { OversyncService } from '../service/sync-service.js'
@@ -16,13 +17,15 @@ export interface RoutesOptions {
   service: OversyncService | null
   getIdentity: OversyncOptions['getIdentity']
   maxBodyBytes: number
+  /** How long the app's getIdentity may take. */
+  identityTimeoutMs?: number
 }
 
 /** Header by which our client names its source; a token that names another device is refused. */
 export const SOURCE_ID_HEADER = 'oversync-source-id'
 
 /** The routes of the contract, in a context of their own: their parser, validators and error replies do not touch the app's. */
-export async function syncRoutes (app: FastifyInstance, { service, getIdentity, maxBodyBytes }: RoutesOptions): Promise<void> {
+export async function syncRoutes (app: FastifyInstance, { service, getIdentity, maxBodyBytes, identityTimeoutMs = IDENTITY_TIMEOUT_MS }: RoutesOptions): Promise<void> {
   const sync = service as OversyncService
   const callers = new WeakMap<FastifyRequest, Required<Identity>>()
   const callerOf = (request: FastifyRequest) => callers.get(request) as Required<Identity>
@@ -36,7 +39,10 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     // Before the body is read: an unknown caller costs no parsing and no database work.
-    if (request.routeOptions.config.oversync === true) callers.set(request, await identify(request, getIdentity))
+    if (request.routeOptions.config.oversync === true) {
+      callers.set(request, await identify(request, getIdentity, identityTimeoutMs))
+      refuseEncodings(request, reply)
+    }
   })
 
   route(app, OPERATIONS.upload, async (request, reply) => {
@@ -90,8 +96,16 @@ function readBodiesExactly (app: FastifyInstance): void {
   })
 }
 
-async function identify (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity']): Promise<Required<Identity>> {
-  const identity = checkIdentity(await askApp(request, getIdentity))
+/** A compressed body would be taken for broken JSON, and unpacking it here would let a small one grow past every limit. */
+function refuseEncodings (request: FastifyRequest, reply: FastifyReply): void {
+  const encoding = request.headers['content-encoding']
+  if (encoding === undefined || encoding.trim().toLowerCase() === 'identity') return
+  reply.header('accept-encoding', 'identity')
+  throw new SyncError('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.')
+}
+
+async function identify (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity'], timeoutMs: number): Promise<Required<Identity>> {
+  const identity = checkIdentity(await askApp(request, getIdentity, timeoutMs))
   const header = request.headers[SOURCE_ID_HEADER]
   if (header !== undefined && header !== identity.deviceId) {
     throw new SyncError('invalid_request', 'The token names another device than the header Oversync-Source-Id.')
@@ -99,9 +113,14 @@ async function identify (request: FastifyRequest, getIdentity: OversyncOptions['
   return identity
 }
 
-async function askApp (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity']): Promise<Identity | null | undefined> {
+async function askApp (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity'], timeoutMs: number): Promise<Identity | null | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => { reject(new SyncError('unavailable', 'The sign-in did not answer in time.')) }, timeoutMs)
+  })
   try {
-    return await getIdentity(request)
+    // In an async function, so that an exception of one that is not async is a rejection too.
+    return await Promise.race([(async () => await getIdentity(request))(), late])
   } catch (cause) {
     if (cause instanceof SyncError) throw cause
     const status = (cause as { statusCode?: unknown } | null)?.statusCode
@@ -110,6 +129,8 @@ async function askApp (request: FastifyRequest, getIdentity: OversyncOptions['ge
     // A token that was refused says so; anything else may be a fault in the app.
     if (status === undefined) request.log.warn({ err: cause }, 'getIdentity threw an exception without a statusCode; it is answered 401')
     throw new SyncError('authentication_failed', 'The sign-in was not accepted.', { cause })
+  } finally {
+    clearTimeout(timer)
   }
 }
 
