@@ -45,6 +45,8 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
     }
   })
 
+  letSocketsGo(app)
+
   route(app, OPERATIONS.upload, async (request, reply) => {
     const started = performance.now()
     const body = request.body as UploadBody | undefined | null
@@ -64,6 +66,18 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   route(app, OPERATIONS.schemaVersion, async (_request, reply) => await sendJson(reply, JSON.stringify({ schema_version: sync.schemaVersion })))
 
   route(app, OPERATIONS.status, async (request, reply) => await sendJson(reply, JSON.stringify(await sync.status(callerOf(request)))))
+}
+
+/**
+ * Whoever is answered while the app closes is told to close the socket. Node closes the sockets that are idle at that moment;
+ * one whose request is still under way would be kept alive afterwards and hold up the close for as long.
+ */
+function letSocketsGo (app: FastifyInstance): void {
+  let isClosing = false
+  app.addHook('preClose', async () => { isClosing = true })
+  app.addHook('onSend', async (request, reply) => {
+    if (isClosing && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+  })
 }
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
@@ -99,7 +113,7 @@ function readBodiesExactly (app: FastifyInstance): void {
 /** A compressed body would be taken for broken JSON, and unpacking it here would let a small one grow past every limit. */
 function refuseEncodings (request: FastifyRequest, reply: FastifyReply): void {
   const encoding = request.headers['content-encoding']
-  if (encoding === undefined || encoding.trim().toLowerCase() === 'identity') return
+  if (request.method !== 'POST' || encoding === undefined || encoding.trim().toLowerCase() === 'identity') return
   reply.header('accept-encoding', 'identity')
   throw new SyncError('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.')
 }
