@@ -14,6 +14,7 @@ let statements = 0
 const app = Fastify()
 const client = postgres(DATABASE_URL, {
   max: Number(POOL),
+  connection: { application_name: 'mortal' },
   onnotice: () => {},
   debug: (_connection, statement) => {
     reach(`statement ${++statements}`)
