@@ -25,7 +25,7 @@ async function businessDb (t: Test) {
   return db
 }
 
-t.test('a server that is killed at any statement of its first start: the next start makes the same schema (C2)', { timeout: 120_000 }, async t => {
+t.test('a server that is killed at any statement of its first start: the next start makes the same schema (C2)', { timeout: 300_000 }, async t => {
   const whole = await businessDb(t)
   const { startStatements: total } = await startServer(t, whole.url)
   const golden = await schemaOf(whole.sql)

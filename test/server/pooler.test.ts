@@ -8,10 +8,10 @@ import { freshDb } from '../helpers/db.js'
 
 /** What would live on in a session after its transaction. A pooler in transaction mode hands the session to somebody else then. */
 const OF_A_SESSION: Record<string, RegExp> = {
-  'a setting': /^\s*(?:set\s+(?!local\b|constraints\b|transaction\b)|reset\b|discard\b)|set_config\s*\([^()]*(?:\([^()]*\)[^()]*)*,\s*false\s*\)/im,
+  'a setting': /^\s*(?:set\s+(?!local\b|constraints\b|transaction\b)|reset\b|discard\b)|set_config\s*\([^()]*(?:\([^()]*\)[^()]*)*,\s*false\s*\)/i,
   'an advisory lock': /pg_(?:try_)?advisory_(?:lock|unlock)/i,
-  'a named statement': /^\s*(?:prepare|execute|deallocate)\b/im,
-  'a channel': /^\s*(?:un)?listen\b/im,
+  'a named statement': /^\s*(?:prepare|execute|deallocate)\b/i,
+  'a channel': /^\s*(?:un)?listen\b/i,
   'a temporary table': /create\s+(?:(?:global|local)\s+)?temp/i,
   'a cursor with hold': /with\s+hold/i
 }

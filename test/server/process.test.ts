@@ -32,7 +32,7 @@ async function seed (server: ServerProcess): Promise<void> {
   await remoteDevice(server.origin, 'alice').upload([put(1, 'users', uuid(1), john()), put(2, 'posts', uuid(0), { title: 'first' })])
 }
 
-t.test('a server that is killed at any point of an upload: nothing or everything, and another one tells which (C1, P1, P2, P6)', { timeout: 120_000 }, async t => {
+t.test('a server that is killed at any point of an upload: nothing or everything, and another one tells which (C1, P1, P2, P6)', { timeout: 300_000 }, async t => {
   const { url, sql } = await businessDb(t)
   const survivor = await startServer(t, url)
   await seed(survivor)
