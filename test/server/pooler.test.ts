@@ -1,7 +1,7 @@
 import { Kysely } from 'kysely'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { createBusinessSchema, SYNCED_TABLES } from '../../examples/server/business-schema.js'
+import { createBusinessSchema } from '../../examples/server/business-schema.js'
 import { connect } from '../../src/storage/connect.js'
 import { caller, del, john, put, startApp, uuid, verdicts } from '../helpers/app.js'
 import { freshDb } from '../helpers/db.js'
@@ -79,20 +79,4 @@ t.test('the sessions of a connection string hold no named statement, no lock and
   t.strictSame(await look("select locktype from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'"), [])
   t.strictSame(await look("select name from pg_settings where source = 'session' and name <> 'application_name'"), [])
   t.strictSame(await look('select relname from pg_class where relpersistence = \'t\''), [])
-})
-
-t.test('an app may start while its own queries keep the sessions of its pool busy: each finds its own lock again (C13, C2)', async t => {
-  const { url, sql } = await freshDb(t)
-  await createBusinessSchema(sql)
-  const client = postgres(url, { max: 3, onnotice: () => {} })
-  t.teardown(async () => { await client.end({ timeout: 1 }) })
-  const stop = new AbortController()
-  const noise = Promise.all(Array.from({ length: 6 }, async () => { while (!stop.signal.aborted) await client`select pg_sleep(0.002)` }))
-  t.teardown(async () => { stop.abort(); await noise })
-  await startApp(t, { database: client })
-  t.equal((await sql`select from pg_locks where locktype = 'advisory'`).length, 0, 'no lock stays in a session of the pool')
-  await startApp(t, { database: url })
-  stop.abort()
-  await noise
-  t.equal((await sql`select from sync.synced_table`).length, SYNCED_TABLES.length)
 })
