@@ -55,7 +55,7 @@ function whyNot (registration: TableRegistration, found: CatalogTable | undefine
   if (found.kind !== 'r' && found.kind !== 'p') return 'it is not a table (views, foreign tables and the like cannot sync)'
   if (found.persistence === 'u') return 'it is UNLOGGED: a crash of the database would empty it'
   if (found.persistence === 't') return 'it is temporary'
-  if (!found.writable) return 'the database role may not SELECT, INSERT, UPDATE and DELETE on it'
+  if (!found.writable) return 'the database role may not SELECT, INSERT, UPDATE and DELETE on it, or not use its schema'
   return whyNotKey(found) ?? whyNotOwner(registration, found) ?? whyNotColumns(registration, found)
 }
 

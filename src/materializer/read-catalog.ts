@@ -57,7 +57,7 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
   const { rows } = await sql<{ catalog: string }>`
     select json_build_object(
       'schema', n.nspname, 'table', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence,
-      'writable', has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
+      'writable', has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
         and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'),
       'may_alter', triggers.alter or rules.any or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attgenerated <> '' and not a.attisdropped),
       'may_keep', triggers.keep or rules.any or pg_catalog.row_security_active(c.oid),
