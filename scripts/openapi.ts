@@ -25,6 +25,11 @@ The pair of device and \`source_change_id\` makes a change idempotent: a request
 is, and nothing is applied twice.
 Who calls is known from the app's own sign-in (typically \`Authorization: Bearer …\`), never from the body or the query.
 
+Every error has the form of \`ErrorResponse\`. Beside those that each operation lists, a path under the prefix that is not
+there is answered 404 \`not_found\`, and a method that a path does not have 405 \`method_not_allowed\` with the header
+\`Allow\`; GET paths answer HEAD too. What is no HTTP, and a path outside the prefix, never gets here: Node.js, a proxy or
+the app answers in its own way. No reply may be cached: each has \`Cache-Control: no-store\`.
+
 ## Writing a client in another language
 
 1. Generate types from this document. Keep numbers in \`payload\` exact: an integer may exceed 2^53, a decimal a double.

@@ -12,7 +12,7 @@ export const ERRORS = {
   retry_in_progress: { status: 409, retry: true, advice: 'Somebody else is retrying this failure. Look at the list again.' },
   cursor_expired: { status: 410, retry: false, advice: 'The cursor is older than the deletions that the server still remembers. The device rebuilds.' },
   body_too_large: { status: 413, retry: false, advice: 'Send a smaller batch, or raise maxBodyBytes.' },
-  unsupported_media_type: { status: 415, retry: false, advice: 'Send application/json.' },
+  unsupported_media_type: { status: 415, retry: false, advice: 'Send application/json, without Content-Encoding.' },
   upgrade_required: { status: 426, retry: false, advice: 'The device\'s schema version is below minSchemaVersion. Update the app.' },
   too_many_requests: { status: 429, retry: true, advice: 'Too many uploads of one scope are waiting. Wait as long as Retry-After says.' },
   internal_error: { status: 500, retry: true, advice: 'A fault in the server or in the app\'s own hooks; its log has the details.' },

@@ -66,6 +66,8 @@ export interface OversyncOptions {
   getIdentity: (request: FastifyRequest) => Identity | null | undefined | Promise<Identity | null | undefined>
   /** Connection string, postgres.js instance or Kysely instance. Default: the environment's DATABASE_URL. An instance stays the app's to close. */
   database?: string | Sql | Kysely<any>
+  /** A hot standby that downloads read from, in the same forms. It may lag: devices get what it has. Default: none. */
+  replica?: string | Sql | Kysely<any>
   /** Path under which the routes live. Default `/sync`. */
   prefix?: string
   /** PostgreSQL schema of the sync metadata. Default `sync`. */
@@ -120,6 +122,7 @@ export interface ResolvedOptions {
   tables: TableRegistration[]
   getIdentity: OversyncOptions['getIdentity']
   database: string | Sql | Kysely<any>
+  replica: string | Sql | Kysely<any> | null
   prefix: string
   schema: string
   appName: string
@@ -144,8 +147,10 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
   if (!Array.isArray(options.tables) || options.tables.length === 0) throw new ConfigurationError('Option tables must list at least one table, for example ["business.users"].')
   const database = options.database ?? process.env['DATABASE_URL']
   if (database === undefined || database === '') throw new ConfigurationError('Option database is missing and DATABASE_URL is not set.')
-  if (typeof database === 'string' ? !URL.canParse(database) : typeof database !== 'function' && typeof database.withoutPlugins !== 'function') {
-    throw new ConfigurationError('Option database must be a connection string (postgres://…), a postgres.js instance or a Kysely instance.')
+  const replica = options.replica ?? null
+  for (const [name, given] of Object.entries({ database, replica })) {
+    if (given === null || (typeof given === 'string' ? URL.canParse(given) : typeof given === 'function' || typeof given.withoutPlugins === 'function')) continue
+    throw new ConfigurationError(`Option ${name} must be a connection string (postgres://…), a postgres.js instance or a Kysely instance.`)
   }
   if (options.metrics !== undefined && (typeof options.metrics?.add !== 'function' || typeof options.metrics.observe !== 'function')) {
     throw new ConfigurationError('Option metrics must have the functions add(name, by, labels) and observe(name, value, labels).')
@@ -169,6 +174,7 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
     tables,
     getIdentity: options.getIdentity,
     database,
+    replica,
     prefix,
     schema,
     appName: options.appName ?? 'fastify-oversync',

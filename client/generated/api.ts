@@ -726,7 +726,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorResponse"];
                 };
             };
-            /** @description `unsupported_media_type`: Send application/json. */
+            /** @description `unsupported_media_type`: Send application/json, without Content-Encoding. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1236,7 +1236,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorResponse"];
                 };
             };
-            /** @description `unsupported_media_type`: Send application/json. */
+            /** @description `unsupported_media_type`: Send application/json, without Content-Encoding. */
             415: {
                 headers: {
                     [name: string]: unknown;

@@ -12,6 +12,8 @@ import { reading } from '../storage/transaction.js'
 
 export interface DownloadContext {
   db: Kysely<Database>
+  /** A standby to read pages from, which may lag; null where pages come from `db` too. */
+  replica: Kysely<Database> | null
   metadata: Metadata
   catalog: Catalog
   maxDownloadLimit: number
@@ -26,16 +28,14 @@ export interface DownloadResult {
 
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
-  const tables = context.catalog.current.registry.all
-  const hiddenTables = tables.filter(({ direction }) => direction === 'up').map(({ id }) => id)
-  const excluded = tables.filter(({ excluded }) => excluded.size > 0).map(({ id, excluded }) => ({ tableId: id, columns: [...excluded] }))
-  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables, excluded }
+  const { upOnly, excluded } = context.catalog
+  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables: upOnly, excluded }
   const page = await reading(async () => {
-    const found = await readPage(context.db, context.metadata, identity, request)
-    if (found !== null) return found
+    const found = await readPage(context.replica ?? context.db, context.metadata, identity, request)
+    if (found !== null) return { ...found, mayLag: context.replica !== null }
     // The epoch is part of every reply, and a new scope gets it here.
     await ensureStream(context.db, identity.scope)
-    return await readPage(context.db, context.metadata, identity, request) as Page
+    return { ...await readPage(context.db, context.metadata, identity, request) as Page, mayLag: false }
   })
   requireKnownCursor(page, request.after, query)
   const hasMore = page.examined < page.windowUntil
@@ -57,8 +57,9 @@ function toRequest (query: DownloadQuery, maxDownloadLimit: number): Omit<PageRe
 }
 
 /** Clients that send no epoch are of the original generation and get what its server would answer. */
-function requireKnownCursor (page: Page, after: number, { epoch, floor }: DownloadQuery): void {
+function requireKnownCursor (page: Page & { mayLag: boolean }, after: number, { epoch, floor }: DownloadQuery): void {
   if (epoch === undefined) return
-  if (epoch !== page.epoch || after > page.head) throw new SyncError('history_changed', 'The server\'s history is not the one this device knows.')
+  // A cursor beyond the head of a standby is only ahead of it: there is nothing yet.
+  if (epoch !== page.epoch || (after > page.head && !page.mayLag)) throw new SyncError('history_changed', 'The server\'s history is not the one this device knows.')
   if (after > 0 && after < page.floor && floor !== page.floor) throw new SyncError('cursor_expired', 'The cursor is older than the deletions that the server still remembers.')
 }

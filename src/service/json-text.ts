@@ -82,6 +82,22 @@ export function depthOf (text: string): number {
   return deepest
 }
 
+/** Whether a text has more than `limit` objects and arrays. It need not be JSON: nothing has looked at it yet. */
+export function hasMoreContainers (text: string, limit: number): boolean {
+  if (text.length <= limit) return false
+  let count = 0
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === QUOTE) {
+      i = endOfString(text, i) - 1
+      if (i < 0) return false
+    } else if ((code === OPEN_BRACE || code === OPEN_BRACKET) && ++count > limit) {
+      return true
+    }
+  }
+  return false
+}
+
 /** The text of an object without its last `count` members. */
 export function withoutLast (text: string, count: number): string {
   const ends: number[] = []
@@ -175,10 +191,12 @@ export function overlayObject (text: string, over: string): string {
   return added.length === 0 ? edited : `${edited.slice(0, edited.lastIndexOf('}')).trimEnd()}${members.length === 0 ? '' : ','}${added.join(',')}}`
 }
 
+/** The end of the string at `at`; 0 where it has none, which JSON.parse refuses. */
 function endOfString (text: string, at: number): number {
   let i = at + 1
   for (;;) {
     const quote = text.indexOf('"', i)
+    if (quote < 0) return 0
     let backslashes = 0
     while (text.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes++
     if (backslashes % 2 === 0) return quote + 1

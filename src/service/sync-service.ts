@@ -5,7 +5,7 @@ import type { UploadRequest } from '../contract/upload-request.js'
 import { SyncError } from '../errors.js'
 import { Catalog } from '../materializer/catalog.js'
 import type { Identity, ResolvedOptions } from '../options.js'
-import { connect, type Connection } from '../storage/connect.js'
+import { connect } from '../storage/connect.js'
 import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
 import { findFailedTables, listFailures, type ListedFailure } from '../storage/materialize-failure.js'
@@ -32,34 +32,39 @@ export interface TimedUpload extends UploadResult {
 /** What the routes call, and what an app may call over other transports. Every method checks its input as the routes would. */
 export class OversyncService {
   readonly #options: ResolvedOptions
-  readonly #connection: Connection
+  readonly #closeConnections: () => Promise<void>
   readonly #context: UploadContext & DownloadContext
   readonly #queue: UploadQueue
   /** PostgreSQL's, as they were at start. */
   readonly serverSettings: ServerSettings
   #closing = false
 
-  private constructor (options: ResolvedOptions, connection: Connection, context: UploadContext & DownloadContext, serverSettings: ServerSettings) {
+  private constructor (options: ResolvedOptions, closeConnections: () => Promise<void>, context: UploadContext & DownloadContext, serverSettings: ServerSettings) {
     this.#options = options
-    this.#connection = connection
+    this.#closeConnections = closeConnections
     this.#context = context
     this.#queue = new UploadQueue(options.metrics)
     this.serverSettings = serverSettings
   }
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
-  static async open (options: ResolvedOptions & Pick<UploadContext, 'hookTimeoutMs'>): Promise<OversyncService> {
+  static async open (options: ResolvedOptions & Pick<UploadContext, 'hookTimeoutMs'>, onTablesChanged?: (problems: string[]) => void): Promise<OversyncService> {
     const connection = connect(options.database)
+    const replica = options.replica === null ? null : connect(options.replica)
+    const close = async () => { await Promise.all([connection.close(), replica?.close()]) }
     try {
       const db = connection.db.withSchema(options.schema)
       const metadata = new Metadata(options.schema)
       await migrate(connection.db, options.schema)
       const ids = await numberTables(db, metadata, options.tables)
-      const catalog = await Catalog.open(db, options.tables, ids)
+      const catalog = await Catalog.open(db, options.tables, ids, onTablesChanged)
       const { authorize, beforeApply } = options
-      return new OversyncService(options, connection, { ...options, db, metadata, catalog, hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata) }, await readServerSettings(db))
+      const context = {
+        ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata)
+      }
+      return new OversyncService(options, close, context, await readServerSettings(db))
     } catch (error) {
-      await connection.close()
+      await close()
       throw error
     }
   }
@@ -79,7 +84,7 @@ export class OversyncService {
     const caller = checkIdentity(identity)
     const parsed = typeof body === 'string' ? parseUploadBody(body) : 'payloads' in body ? body : parseUploadBody(JSON.stringify(body))
     const { schema_version: version } = parsed.request
-    if (version !== undefined && version < this.#options.minSchemaVersion) {
+    if (version !== undefined && this.#options.minSchemaVersion > 0 && version < this.#options.minSchemaVersion) {
       throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
     }
     return await this.#queue.run(caller.scope, parsed.bytes, async waitedMs => {
@@ -153,7 +158,7 @@ export class OversyncService {
   /** Refuses new work and closes the connections that were opened here. Work under way is Fastify's to wait for. */
   async close (): Promise<void> {
     this.#closing = true
-    await this.#connection.close()
+    await this.#closeConnections()
   }
 
   #countChanges (counts: UploadCounts): void {

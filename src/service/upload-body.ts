@@ -2,12 +2,13 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { UploadChangeSchema, type UploadChange } from '../contract/upload-change.js'
 import { UploadRequestSchema, type UploadRequest } from '../contract/upload-request.js'
 import { SyncError } from '../errors.js'
-import { eachElement, eachMember, endOfValue, skipSpace, type Member } from './json-text.js'
+import { MAX_JSON_CONTAINERS, MAX_PAYLOAD_KEYS } from '../limits.js'
+import { eachElement, eachMember, endOfValue, hasMoreContainers, skipSpace, type Member } from './json-text.js'
 
 /** The text of one payload and of its members. */
 export interface PayloadText {
   text: string
-  /** Members of the outermost object, in the order sent, positions relative to `text`. A key given twice is in it twice. */
+  /** Members of the outermost object, in the order sent, positions relative to `text`. A key given twice is in it twice; those beyond the limit are left out. */
   members: Member[]
 }
 
@@ -26,8 +27,9 @@ export interface UploadBody {
 const check = TypeCompiler.Compile(UploadRequestSchema, [UploadChangeSchema])
 const checkChange = TypeCompiler.Compile(UploadChangeSchema)
 
-/** Reads the text of an upload request. Throws `invalid_request` where it is no JSON or a field has another JSON type than the contract says. */
+/** Reads the text of an upload request. Throws `invalid_request` where it is no JSON or a field has another JSON type than the contract says, `body_too_large` where its parse would fill the memory. */
 export function parseUploadBody (text: string): UploadBody {
+  if (hasMoreContainers(text, MAX_JSON_CONTAINERS)) throw new SyncError('body_too_large', `The body has more than ${MAX_JSON_CONTAINERS} objects and arrays.`)
   let request: unknown
   try {
     // On its way to the database half of a surrogate pair would become another character.
@@ -42,8 +44,11 @@ export function parseUploadBody (text: string): UploadBody {
     const first = firstFault(request)
     throw new SyncError('invalid_request', `The body does not match the contract${first === undefined ? '' : ` at ${first.path === '' ? '/' : first.path}: ${first.message}`}.`)
   }
-  const changes = request.changes ?? []
-  return { request, changes, bytes: text.length, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
+  const { changes: sent, last_server_seq_seen: seen, epoch, schema_version: version } = request
+  const changes = sent ?? []
+  // What nobody reads is not kept while the upload waits for its turn.
+  const known = { ...(sent === undefined ? {} : { changes: sent }), ...(seen === undefined ? {} : { last_server_seq_seen: seen }), ...(epoch === undefined ? {} : { epoch }), ...(version === undefined ? {} : { schema_version: version }) }
+  return { request: known, changes, bytes: text.length, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
 }
 
 /** The first thing that does not match; inside the change that it belongs to, not just "somewhere in changes". */
@@ -77,7 +82,8 @@ function findPayloads (text: string, changes: UploadChange[]): Pick<UploadBody, 
         const members: Member[] = []
         const payloadEnd = eachMember(text, at, (name, value) => {
           const valueEnd = endOfValue(text, value)
-          members.push({ key: name, start: value - at, end: valueEnd - at })
+          // One more than allowed is enough to refuse them all.
+          if (members.length <= MAX_PAYLOAD_KEYS) members.push({ key: name, start: value - at, end: valueEnd - at })
           return valueEnd
         })
         payload = { text: text.slice(at, payloadEnd), members }

@@ -21,7 +21,7 @@ t.test('each piece of code in docs/hooks.md is in the example', async t => {
 t.test('the example does what docs/hooks.md says', async t => {
   process.env['OPERATOR_KEY'] = 'sesame'
   t.teardown(() => { delete process.env['OPERATOR_KEY'] })
-  const { app, user, sql } = await buildApp(t, { schemaSql: SCHEMA, only: true, tables, ...hooks })
+  const { app, user, sql } = await buildApp(t, { schemaSql: SCHEMA, alone: true, tables, ...hooks })
   const order = (n: number, state: string) => put(n, 'shop.orders', uuid(n), { state, product_id: uuid(1) })
   const products = await app.oversync.upload({ userId: 'staff', deviceId: 'office' }, { changes: [put(1, 'shop.products', uuid(1), { name: 'tea', purchase_price: 1 })] }, { trusted: true })
   t.strictSame(verdicts(JSON.parse(products.json) as UploadResponse).map(line => line.split(' row')[0]), ['1 applied v1'])

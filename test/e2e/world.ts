@@ -12,6 +12,7 @@ import { LOCAL_TABLES, TABLES } from '../../examples/demo/local-tables.js'
 import { createBusinessSchema, SYNCED_TABLES } from '../../examples/server/business-schema.js'
 import oversync, { sourceIdFrom, type OversyncOptions } from '../../src/index.js'
 import { freshDb } from '../helpers/db.js'
+import { checkEveryReply } from '../helpers/every-reply.js'
 
 /** What becomes of a request: delivered, lost before or after the server did its work, delivered twice, or twice at the same time. */
 export type Fate = 'deliver' | 'lose request' | 'lose reply' | 'deliver twice' | 'deliver twice at once'
@@ -52,6 +53,7 @@ export async function createWorld (t: Test, options: Partial<OversyncOptions> = 
   await createBusinessSchema(sql)
   const app = Fastify()
   t.teardown(async () => { await app.close() })
+  checkEveryReply(t, app)
   await app.register(oversync, {
     database: url,
     tables: SYNCED_TABLES,

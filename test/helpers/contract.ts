@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import type { Test } from 'tap'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
+import { ERRORS } from '../../src/errors.js'
 
 /** The part of a reply that is checked; what Fastify's inject() gives fits. */
 export interface Reply {
@@ -10,7 +11,10 @@ export interface Reply {
   body: string
 }
 
+interface Parameter { in: string, name: string, required: boolean, schema: { type?: string } }
+
 interface DocumentedReply {
+  description: string
   content?: Record<string, { schema: object }>
   headers?: Record<string, { schema: object }>
 }
@@ -19,9 +23,17 @@ const document = JSON.parse(fs.readFileSync(new URL('../../openapi/openapi.json'
 const ajv = new Ajv2020({ strict: false, allErrors: true, coerceTypes: false })
 addFormats.default(ajv)
 ajv.addSchema(closed(document) as object, 'api')
+// As published: a client may send more than the document names.
+ajv.addSchema(document, 'open')
+
+/** Of a path that is not there, or of a method that a path does not have, the document speaks in its description alone. */
+const GENERAL_ERRORS: Record<number, string> = { 404: 'not_found', 405: 'method_not_allowed' }
 
 /** What a reply has that openapi.json does not allow, one sentence each; empty when it keeps the contract. */
 export function contractProblems (method: string, path: string, reply: Reply): string[] {
+  const problems = reply.headers['cache-control'] === 'no-store' ? [] : ['Cache-Control: no-store is missing']
+  const general = GENERAL_ERRORS[reply.statusCode]
+  if (general !== undefined) return [...problems, ...generalProblems(general, reply)]
   const template = path.replace(/\?.*$/s, '')
   const verb = method.toLowerCase()
   const operation = document.paths[template]?.[verb]
@@ -30,7 +42,26 @@ export function contractProblems (method: string, path: string, reply: Reply): s
   const documented: DocumentedReply | undefined = operation.responses[status]
   if (documented === undefined) return [`${method} ${template}: status ${status} is not in openapi.json`]
   const pointer = ['paths', template, verb, 'responses', status]
-  return [...headerProblems(documented, pointer, reply), ...bodyProblems(documented, pointer, reply)]
+  problems.push(...headerProblems(documented, pointer, reply), ...bodyProblems(documented, pointer, reply))
+  return problems.length > 0 || reply.statusCode < 400 ? problems : codeProblems(documented, reply)
+}
+
+/** Why openapi.json would not let a client send a request, one sentence each. `body` is the parse of a JSON body. */
+export function requestProblems (method: string, url: string, body?: unknown): string[] {
+  const [template, search = ''] = url.split('?', 2) as [string, string?]
+  const verb = method.toLowerCase()
+  const operation = document.paths[template]?.[verb]
+  if (operation === undefined) return [`${method} ${template} is not in openapi.json`]
+  const query = new URLSearchParams(search)
+  const problems = ((operation.parameters ?? []) as Parameter[]).flatMap((parameter, i) => {
+    const text = parameter.in === 'query' ? query.get(parameter.name) : null
+    // Whatever is not "true" means false: the document shows the two words that mean something.
+    if (text === null || parameter.schema.type === 'boolean') return []
+    const value = parameter.schema.type === 'integer' && /^-?\d+$/.test(text) ? Number(text) : text
+    return errorsOf(['paths', template, verb, 'parameters', String(i), 'schema'], value, 'open').map(error => `parameter ${parameter.name}${error}`)
+  })
+  if (operation.requestBody === undefined) return problems
+  return [...problems, ...errorsOf(['paths', template, verb, 'requestBody', 'content', 'application/json', 'schema'], body, 'open').map(error => `body${error}`)]
 }
 
 /** Fails the test with the list of problems where a reply breaks the contract. */
@@ -61,11 +92,32 @@ function bodyProblems (documented: DocumentedReply, pointer: string[], reply: Re
   return errorsOf([...pointer, 'content', type, 'schema'], body).map(error => `body${error}`)
 }
 
-function errorsOf (pointer: string[], value: unknown): string[] {
+function generalProblems (code: string, reply: Reply): string[] {
+  const problems = reply.statusCode === 405 && !/^[A-Z]+(, [A-Z]+)*$/.test(String(reply.headers['allow'])) ? ['header Allow is missing'] : []
+  if (!String(reply.headers['content-type']).startsWith('application/json')) problems.push('an error that is no JSON')
+  let body: unknown
+  try {
+    body = JSON.parse(reply.body)
+  } catch {
+    return [...problems, 'the body is not JSON']
+  }
+  problems.push(...errorsOf(['components', 'schemas', 'ErrorResponse'], body).map(error => `body${error}`))
+  if ((body as { error?: unknown }).error !== code) problems.push(`${reply.statusCode} with another code than ${code}`)
+  return problems
+}
+
+/** The code belongs to the status, and the document says so for this very operation. */
+function codeProblems ({ description }: DocumentedReply, reply: Reply): string[] {
+  const { error } = JSON.parse(reply.body) as { error: keyof typeof ERRORS }
+  if (ERRORS[error].status !== reply.statusCode) return [`${error} is not a code of ${reply.statusCode}`]
+  return description.includes(`\`${error}\``) ? [] : [`${error} is not documented here`]
+}
+
+function errorsOf (pointer: string[], value: unknown, root = 'api'): string[] {
   const path = pointer.map(part => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')
-  const validate = ajv.getSchema(`api#/${path}`) as ValidateFunction
+  const validate = ajv.getSchema(`${root}#/${path}`) as ValidateFunction
   if (validate(value)) return []
-  return (validate.errors ?? []).map(({ instancePath, message, params }) => `${instancePath} ${message} ${JSON.stringify(params)}`)
+  return (validate.errors ?? []).slice(0, 10).map(({ instancePath, message, params }) => `${instancePath} ${message} ${JSON.stringify(params)}`)
 }
 
 /**

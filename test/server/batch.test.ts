@@ -286,7 +286,7 @@ t.test('the number of statements does not grow with the batch', async t => {
   const counted = postgres(url, { onnotice: () => {}, debug: (_connection, statement) => { statements.push(statement) } })
   t.teardown(async () => { await counted.end() })
   const app = await startApp(t, { database: counted, tables: TABLES })
-  const phone = caller(t, app, 'alice')
+  const phone = caller(app, 'alice')
   const batch = (from: number, size: number) => Array.from({ length: size }, (_, i) => {
     const n = from + i
     const key = uuid(n)

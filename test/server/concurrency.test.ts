@@ -11,7 +11,7 @@ import type { UploadResponse } from '../../src/index.js'
 async function twoServers (t: Test): Promise<World & { there: World['user'] }> {
   const world = await buildApp(t)
   const second = await startApp(t, { database: world.url })
-  return { ...world, there: (userId, deviceId, options) => caller(t, second, userId, deviceId, options) }
+  return { ...world, there: (userId, deviceId, options) => caller(second, userId, deviceId, options) }
 }
 
 /** Locks a row of business.users in somebody else's transaction, so that an upload that wants it waits. */
@@ -140,7 +140,7 @@ t.test('servers that start at once on an empty database make one schema (C2)', a
     const apps = await Promise.all(Array.from({ length: 4 }, async () => await startApp(t, { database: url })))
     t.equal((await sql`select from sync.meta`).length, 1)
     t.strictSame((await sql`select table_name from sync.synced_table order by table_id`).map(row => `business.${row['table_name'] as string}`).sort(), SYNCED_TABLES.map(({ table }) => table).sort())
-    for (const [i, app] of apps.entries()) t.strictSame(verdicts(await caller(t, app, 'alice', `device ${i}`).upload([put(1, 'users', uuid(i), john())])), ['1 applied v1'])
+    for (const [i, app] of apps.entries()) t.strictSame(verdicts(await caller(app, 'alice', `device ${i}`).upload([put(1, 'users', uuid(i), john())])), ['1 applied v1'])
     await assertSound(t, sql, 'alice')
   }
 })
@@ -171,12 +171,12 @@ t.test('one busy user takes one connection of the pool, not all (A16)', async t 
   const client = postgres(url, { max: 2, onnotice: () => {} })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   const app = await startApp(t, { database: client })
-  await caller(t, app, 'alice').upload([put(1, 'users', uuid(1), john())])
+  await caller(app, 'alice').upload([put(1, 'users', uuid(1), john())])
   const release = await hold(t, sql, uuid(1))
-  const busy = Array.from({ length: 20 }, async (_, i) => await caller(t, app, 'alice', `device ${i}`).upload([put(1, 'users', uuid(1), john('Jane'), 1)]))
+  const busy = Array.from({ length: 20 }, async (_, i) => await caller(app, 'alice', `device ${i}`).upload([put(1, 'users', uuid(1), john('Jane'), 1)]))
   await waitForWaiters(sql, 1)
-  for (let n = 1; n <= 5; n++) t.strictSame(verdicts(await caller(t, app, 'bob').upload([put(n, 'users', uuid(100 + n), john())])), [`${n} applied v1`])
-  t.equal((await caller(t, app, 'bob', 'pad').download()).changes.length, 5)
+  for (let n = 1; n <= 5; n++) t.strictSame(verdicts(await caller(app, 'bob').upload([put(n, 'users', uuid(100 + n), john())])), [`${n} applied v1`])
+  t.equal((await caller(app, 'bob', 'pad').download()).changes.length, 5)
   await release()
   t.equal((await Promise.all(busy)).filter(({ statuses }) => statuses[0]?.status === 'applied').length, 1)
   await assertSound(t, sql, 'alice')

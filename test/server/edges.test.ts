@@ -2,6 +2,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import oversync, { sourceIdFrom, type OversyncOptions } from '../../src/index.js'
 import { assertSound, buildApp, del, put, uuid, verdicts } from '../helpers/app.js'
+import { checkEveryReply } from '../helpers/every-reply.js'
 
 t.test('P1, C7: an upload is durable even where the database is set not to be', async t => {
   const { sql, user } = await buildApp(t, {
@@ -101,6 +102,7 @@ t.test('a device names itself by header where the sign-in does not; without it t
   const { app, url } = await buildApp(t)
   const other = Fastify()
   t.teardown(async () => { await other.close() })
+  checkEveryReply(t, other)
   await other.register(oversync, { database: url, tables: ['business.users'], getIdentity: request => ({ userId: 'alice', deviceId: sourceIdFrom(request) }) })
   t.ok(app)
   t.equal((await other.inject('/sync/status')).statusCode, 401)

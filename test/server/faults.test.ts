@@ -62,7 +62,7 @@ async function holdUser (t: Test, sql: Sql, pk: string): Promise<() => Promise<v
 t.test('while the database is away every route answers 503, and all is well when it is back (C4, C12, P18)', async t => {
   const { proxy, proxiedUrl, sql } = await proxiedWorld(t)
   const app = await startApp(t, { database: `${proxiedUrl}?application_name=proxied` })
-  const phone = caller(t, app, 'alice')
+  const phone = caller(app, 'alice')
   await phone.upload([put(1, 'users', uuid(1), john())])
   for (const round of [1, 2]) {
     proxy.rule.refuse = true
@@ -82,7 +82,7 @@ t.test('while the database is away every route answers 503, and all is well when
     // when connect_timeout is over, asks again as told, and is served. Every upload gets there.
     const arrive = async (user: string, n: number) => {
       for (let attempt = 0; attempt < 5; attempt++) {
-        const reply = await caller(t, app, user).uploadText(body(put(1, 'users', uuid(n), john())))
+        const reply = await caller(app, user).uploadText(body(put(1, 'users', uuid(n), john())))
         if (reply.statusCode === 200) return true
         assertUnavailable(t, reply, `round ${round}, ${user}`)
       }
@@ -101,7 +101,7 @@ t.test('a connection cut at any statement of an upload: 503, then the retry tell
   const client = postgres(proxiedUrl, { max: 2, backoff: () => 0, onnotice: () => {}, debug: (_connection, statement) => { onStatement(statement) } })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   const app = await startApp(t, { database: client })
-  const phone = caller(t, app, 'alice')
+  const phone = caller(app, 'alice')
   await phone.upload([put(1, 'users', uuid(1), john('v1'))])
   let [number, version] = [1, 1]
   let statements: string[] = []
@@ -143,7 +143,7 @@ t.test('killed backends cost their requests alone, not the process and not the p
   const client = postgres(url, { max: 2, backoff: () => 0, onnotice: () => {} })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   const app = await startApp(t, { database: client })
-  const phone = caller(t, app, 'alice')
+  const phone = caller(app, 'alice')
   await phone.upload([put(1, 'users', uuid(1), john())])
   for (let n = 2; n <= 7; n++) {
     const change = put(n, 'users', uuid(1), john(`John${n}`), n - 1)
@@ -204,8 +204,8 @@ t.test('a database that answers nothing is given up in time, and the transaction
   const { proxy, proxiedUrl, sql } = await proxiedWorld(t)
   const client = postgres(proxiedUrl, { max: 1, backoff: () => 0, connect_timeout: 1, onnotice: () => {} })
   t.teardown(async () => { await client.end({ timeout: 0 }) })
-  const database = new Kysely({ dialect: new PostgresJSDialect(client, 300) })
-  const phone = caller(t, await startApp(t, { database }), 'alice')
+  const database = new Kysely({ dialect: new PostgresJSDialect(client, { answerTimeoutMs: 300 }) })
+  const phone = caller(await startApp(t, { database }), 'alice')
   await phone.upload([put(1, 'users', uuid(1), john())])
   proxy.rule.blackHole = true
   assertUnavailable(t, await phone.uploadText(body(put(2, 'users', uuid(2), john()))), 'upload')
@@ -223,15 +223,15 @@ t.test('a database that answers nothing is given up in time, and the transaction
 t.test('a read-only database serves downloads and answers uploads 503', async t => {
   const { sql, url } = await buildApp(t)
   const app = await startApp(t, { database: `${url}?max=1` })
-  const phone = caller(t, app, 'alice')
+  const phone = caller(app, 'alice')
   await phone.upload([put(1, 'users', uuid(1), john())])
   const [{ name } = { name: '' }] = await sql<Array<{ name: string }>>`select current_database() as name`
   await sql.unsafe(`alter database ${name} set default_transaction_read_only = on`)
   await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
   await waitFor('the app has new connections', async () => (await phone.request({ url: '/download' })).statusCode === 200)
   assertUnavailable(t, await phone.uploadText(body(put(2, 'users', uuid(2), john()))), 'upload')
-  assertUnavailable(t, await caller(t, app, 'bob').uploadText(body(put(2, 'users', uuid(2), john()))), 'upload of a new user')
-  t.equal((await caller(t, app, 'alice', 'pad').download()).changes.length, 1)
+  assertUnavailable(t, await caller(app, 'bob').uploadText(body(put(2, 'users', uuid(2), john()))), 'upload of a new user')
+  t.equal((await caller(app, 'alice', 'pad').download()).changes.length, 1)
   t.equal((await phone.uploadText('{}')).statusCode, 200, 'handshake')
   t.strictSame(await log(sql, 'alice'), ['1 users 1 I v1'])
 })
@@ -268,7 +268,7 @@ t.test('a transaction that PostgreSQL chose as a victim is tried again, a bounde
   const database = new Kysely({ dialect: new FailingDialect(client) })
   t.teardown(async () => { await database.destroy() })
   const app = await startApp(t, { database })
-  const phone = caller(t, app, 'alice')
+  const phone = caller(app, 'alice')
   const make = (n: number) => body(put(2 * n, 'users', uuid(n), john()), put(2 * n + 1, 'posts', uuid(n), { title: 't', author_id: uuid(n) }))
   await phone.uploadText(make(1))
   seen = 0
@@ -414,7 +414,7 @@ t.test('names in the search path cannot stand in for the plugin\'s own (C17)', a
   const [{ name } = { name: '' }] = await sql<Array<{ name: string }>>`select current_database() as name`
   await sql.unsafe(`create schema evil; alter database ${name} set search_path = evil;
     ${['meta', 'scope', 'stream', 'source', 'synced_table', 'row_state', 'change_log', 'users'].map(table => `create table evil.${table} (poison int)`).join(';')}`)
-  const phone: Caller = caller(t, await startApp(t, { database: url }), 'alice')
+  const phone: Caller = caller(await startApp(t, { database: url }), 'alice')
   t.strictSame(verdicts(await phone.upload([put(1, 'users', uuid(1), john())])), ['1 applied v1'])
   t.equal((await phone.download({ include_self: true })).changes.length, 1)
 })
@@ -422,7 +422,7 @@ t.test('names in the search path cannot stand in for the plugin\'s own (C17)', a
 t.test('the plugin lives in another schema and under another path as well', async t => {
   const { sql, url } = await buildApp(t)
   const app = await startApp(t, { database: url, schema: 'elsewhere', prefix: '/api/v1/sync' })
-  const phone = caller(t, app, 'alice', 'phone', { prefix: '/api/v1/sync' })
+  const phone = caller(app, 'alice', 'phone', { prefix: '/api/v1/sync' })
   t.strictSame(verdicts(await phone.upload([put(1, 'users', uuid(1), john())])), ['1 applied v1'])
   t.equal((await phone.download({ include_self: true })).changes.length, 1)
   t.equal((await sql`select from elsewhere.change_log`).length, 1)

@@ -186,7 +186,7 @@ t.test('what cannot name anybody is refused before any database work (I1, I3, I4
     ['throws 403', '403 forbidden'], ['throws 503', '503 unavailable'], ['reserved', '400 invalid_request'], ['reserved too', '400 invalid_request'],
     ['as long as allowed', '200'], ['nearly reserved', '200'], ['SQL and the like', '200']
   ]
-  const phone = caller(t, app, 'unused')
+  const phone = caller(app, 'unused')
   for (const [ask, answer] of expected) {
     for (const request of [{ url: '/download' }, { url: '/status' }, { url: '/schema-version' }, { url: '/upload', method: 'POST' as const, payload: { changes: [put(1, 'users', uuid(asks.length), john())] } }]) {
       const { statusCode, body } = await phone.request({ ...request, headers: { 'x-ask': ask } })
@@ -223,9 +223,9 @@ t.test('a header that names another device than the token is refused, and may na
       return deviceId === undefined ? null : { userId: 'alice', deviceId }
     }
   })
-  t.equal(JSON.parse((await ask(caller(t, byHeader, 'x'), 'tablet')).body).source_id, 'tablet')
-  t.equal((await caller(t, byHeader, 'x').request({ url: '/download' })).statusCode, 401, 'neither token nor header')
-  t.equal((await ask(caller(t, byHeader, 'x'), 'oversync:server')).statusCode, 400)
+  t.equal(JSON.parse((await ask(caller(byHeader, 'x'), 'tablet')).body).source_id, 'tablet')
+  t.equal((await caller(byHeader, 'x').request({ url: '/download' })).statusCode, 401, 'neither token nor header')
+  t.equal((await ask(caller(byHeader, 'x'), 'oversync:server')).statusCode, 400)
 })
 
 t.test('another user\'s epoch, cursor and window give nothing (I8)', async t => {

@@ -193,7 +193,7 @@ t.test('a replay is spared the checks of today (size)', async t => {
   const strict = await startApp(t, { database: url, maxPayloadBytes: 60 })
   const long = put(1, 'users', uuid(1), { name: 'a name that is long enough', email: 'e' })
   await user('alice').upload([long])
-  const phone = caller(t, strict, 'alice')
+  const phone = caller(strict, 'alice')
   t.strictSame(verdicts(await phone.upload([long, { ...long, source_change_id: 2, server_version: 1 }])), ['1 applied v1', '2 invalid bad_payload'])
   t.strictSame(await log(sql, 'alice'), ['1 users 1 I v1'])
 })

@@ -1,5 +1,7 @@
+import Fastify from 'fastify'
 import t from 'tap'
-import { assertSound, buildApp, startApp, uuid, verdicts, type Caller } from '../helpers/app.js'
+import oversync from '../../src/index.js'
+import { assertSound, buildApp, uuid, verdicts, type Caller } from '../helpers/app.js'
 import { freshDb } from '../helpers/db.js'
 
 const SCHEMA = `
@@ -139,7 +141,8 @@ t.test('keys that are not one-to-one are refused at start, by name (H14, K12)', 
   for (const [schemaSql, message] of refusals) {
     const { url, sql } = await freshDb(t)
     await sql.unsafe(schemaSql)
-    await t.rejects(startApp(t, { database: url, only: true, tables: ['x'] }), { name: 'ConfigurationError', message }, schemaSql)
+    const options = { database: url, getIdentity: () => null, tables: ['x'] }
+    await t.rejects(async () => await Fastify().register(oversync, options), { name: 'ConfigurationError', message }, schemaSql)
   }
 })
 

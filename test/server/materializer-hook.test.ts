@@ -26,7 +26,7 @@ async function materializedWorld (t: Test, { options = {}, before }: { options?:
       else await kyselySql`insert into documents values (${table}, ${key}, ${payloadText}::text::jsonb) on conflict (kind, id) do update set body = excluded.body`.execute(batch.trx)
     }
   }
-  const world = await buildApp(t, { schemaSql: SCHEMA, only: true, tables: ['app.articles', 'app.comments'].map(table => ({ table, materializer, ...options })) })
+  const world = await buildApp(t, { schemaSql: SCHEMA, alone: true, tables: ['app.articles', 'app.comments'].map(table => ({ table, materializer, ...options })) })
   return {
     ...world,
     calls: () => lines.splice(0),
@@ -172,7 +172,7 @@ t.test('foreign keys among tables of the app\'s own are met in any order where t
   }
   const { user } = await buildApp(t, {
     schemaSql: 'create table folder (id text primary key, parent text); create table page (id text primary key, parent text references folder deferrable)',
-    only: true,
+    alone: true,
     tables: [{ table: 'app.pages', key: 'text', materializer: into('page') }, { table: 'app.folders', key: 'text', materializer: into('folder') }]
   })
   t.strictSame(verdicts(await user('alice').upload([put(1, 'app.pages', 'p', { parent: 'f' }), put(2, 'app.pages', 'q', { parent: 'none' }), put(3, 'app.folders', 'f', {})])), ['1 applied v1', '2 invalid constraint_violation', '3 applied v1'])

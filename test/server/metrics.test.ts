@@ -135,7 +135,7 @@ t.test('the queue shows while it is there: who waits, who works, who is sent awa
   const client = postgres(url, { max: 1, onnotice: () => {} })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   const metrics = recordMetrics()
-  const phone = caller(t, await startApp(t, { database: client, metrics }), 'alice')
+  const phone = caller(await startApp(t, { database: client, metrics }), 'alice')
   let replies: Array<Promise<number>> = []
   // While the pool's only connection is taken the first upload stays at work, and the others behind it.
   await client.begin(async () => {
@@ -235,7 +235,7 @@ t.test('a sink that is none is refused at start, and two processes count for the
   const others = recordMetrics()
   const second = await startApp(t, { database: url, metrics: others })
   await user('alice').upload([put(1, 'users', uuid(1), john())])
-  await caller(t, second, 'alice').upload([put(1, 'users', uuid(1), john())])
+  await caller(second, 'alice').upload([put(1, 'users', uuid(1), john())])
   t.strictSame([metrics, others].map(({ totals }) => totals('oversync_changes_total')), [{ 'oversync_changes_total applied': 1 }, { 'oversync_changes_total replayed': 1 }])
 })
 

@@ -22,7 +22,7 @@ interface ShopWorld extends World {
 }
 
 async function shop (t: Test, options: AppOptions = {}): Promise<ShopWorld> {
-  const world = await buildApp(t, { schemaSql: SCHEMA, only: true, tables: TABLES, admin: ({ headers }) => headers['x-user'] === 'operator', ...options })
+  const world = await buildApp(t, { schemaSql: SCHEMA, alone: true, tables: TABLES, admin: ({ headers }) => headers['x-user'] === 'operator', ...options })
   const operator = world.user('operator')
   const list: ShopWorld['list'] = async (user, by = operator) => {
     const reply = await by.admin({ url: `/admin/materialize-failures${user === undefined ? '' : `?user=${encodeURIComponent(user)}`}` })
@@ -217,8 +217,8 @@ t.test('and not when the table refuses again since the server was started anew (
   const { user, url, titles } = await shop(t)
   await user('alice').upload([order(1, 1, 'bad')])
   await user('bob').upload([order(1, 1, 'bob')])
-  const app = await startApp(t, { database: url, only: true, tables: ['shop.orders', 'shop.lines'] })
-  t.strictSame(verdicts(await caller(t, app, 'alice').upload([order(2, 1, 'taken', 1)])), ['2 invalid not_owner'])
+  const app = await startApp(t, { database: url, alone: true, tables: ['shop.orders', 'shop.lines'] })
+  t.strictSame(verdicts(await caller(app, 'alice').upload([order(2, 1, 'taken', 1)])), ['2 invalid not_owner'])
   t.strictSame(await titles(), { 1: 'bob' })
 })
 

@@ -24,7 +24,7 @@ async function everythingShown (device: Caller, row: number): Promise<string> {
 }
 
 t.test('an excluded column is removed from what devices send, and they are told by server_row', async t => {
-  const { user, sql } = await buildApp(t, { schemaSql: SCHEMA, only: true, tables: [people] })
+  const { user, sql } = await buildApp(t, { schemaSql: SCHEMA, alone: true, tables: [people] })
   const phone = user('alice')
   const { statuses } = await phone.upload([person(1, 1, { name: 'Ada', salary: 777 }), person(2, 2, { name: 'Bob' })])
   t.match(statuses[0], { status: 'applied', new_server_version: 1, server_row: { server_version: 1, payload: { id: uuid(1), name: 'Ada' } } })
@@ -45,7 +45,7 @@ t.test('an excluded column is removed from what devices send, and they are told 
 })
 
 t.test('an excluded column that the database itself writes is not read back, and other columns are', async t => {
-  const { user, sql } = await buildApp(t, { schemaSql: `${SCHEMA} create trigger raise before insert or update on app.people for each row execute function app.raise()`, only: true, tables: [{ ...people, owner: 'owner' }] })
+  const { user, sql } = await buildApp(t, { schemaSql: `${SCHEMA} create trigger raise before insert or update on app.people for each row execute function app.raise()`, alone: true, tables: [{ ...people, owner: 'owner' }] })
   const { statuses } = await user('alice').upload([person(1, 1, { name: 'Ada', salary: 3 })])
   t.match(statuses[0], { status: 'applied', server_row: { payload: { id: uuid(1), name: 'Ada', owner: 'alice', level: 3 } } })
   t.notMatch(JSON.stringify(statuses), /salary/)
@@ -55,14 +55,14 @@ t.test('an excluded column that the database itself writes is not read back, and
 
 t.test('a column that is excluded later does not travel from then on, and replays from before are replays still', async t => {
   for (const trigger of ['', 'create trigger raise before insert or update on app.people for each row execute function app.raise()']) {
-    const { user, sql, url } = await buildApp(t, { schemaSql: `${SCHEMA} ${trigger}`, only: true, tables: ['app.people'] })
+    const { user, sql, url } = await buildApp(t, { schemaSql: `${SCHEMA} ${trigger}`, alone: true, tables: ['app.people'] })
     const sent = [person(1, 1, { salary: 111, name: 'Ada', n: 1.50 }), person(2, 2, { name: 'Bob' }), person(3, 3, { salary: 333 }), person(4, 3, { salary: 334 }, 1), person(5, 4, { name: 'Gone', salary: 4 })]
     await user('alice').upload(sent)
     await user('alice').upload([del(6, 'app.people', uuid(4), 1)])
     const text = (await user('alice', 'pad').download()).text
     t.match(text, /"salary":11/)
-    const app = await startApp(t, { database: url, only: true, tables: [people] })
-    const [phone, pad] = [caller(t, app, 'alice'), caller(t, app, 'alice', 'pad')]
+    const app = await startApp(t, { database: url, alone: true, tables: [people] })
+    const [phone, pad] = [caller(app, 'alice'), caller(app, 'alice', 'pad')]
     const { changes } = await pad.download()
     t.strictSame(changes.map(({ payload }) => payload === undefined ? null : Object.keys(payload).filter(key => key !== 'level')), [['id', 'name', 'n'], ['id', 'name'], ['id'], ['id'], ['id', 'name'], null])
     t.match((await pad.download()).text, /"n":1.5[,}]/)
@@ -79,7 +79,7 @@ t.test('a column that is excluded later does not travel from then on, and replay
 })
 
 t.test('a table that devices may only read: every write of a device is read_only, nothing of it stays, all read it', async t => {
-  const { user, app, sql } = await buildApp(t, { schemaSql: SCHEMA, only: true, tables: [people, { table: 'app.news', direction: 'down' }] })
+  const { user, app, sql } = await buildApp(t, { schemaSql: SCHEMA, alone: true, tables: [people, { table: 'app.news', direction: 'down' }] })
   const news = (n: number, row: number, fields: Record<string, unknown>, base = 0) => put(n, 'app.news', uuid(row), fields, base)
   const server = { userId: 'alice', deviceId: 'newsroom' }
   await app.oversync.upload(server, { changes: [person(1, 1, { name: 'Ada' }), news(2, 1, { text: 'hello', author: uuid(1) })] }, { trusted: true })
@@ -92,7 +92,7 @@ t.test('a table that devices may only read: every write of a device is read_only
 })
 
 t.test('a table that devices only fill is never downloaded, and the cursor passes it by (P9, P10)', async t => {
-  const { user, sql } = await buildApp(t, { schemaSql: SCHEMA, only: true, tables: [people, { table: 'app.events', direction: 'up' }] })
+  const { user, sql } = await buildApp(t, { schemaSql: SCHEMA, alone: true, tables: [people, { table: 'app.events', direction: 'up' }] })
   const event = (n: number) => put(n, 'app.events', uuid(n), { what: `secret ${n}` })
   await user('alice').upload([event(1), event(2), person(3, 1, { name: 'Ada' }), event(4)])
   t.equal((await sql`select from app.events`).length, 3)
@@ -107,7 +107,7 @@ t.test('a table that devices only fill is never downloaded, and the cursor passe
 })
 
 t.test('shared rows may be referred to by everybody, and changed by nobody whose they are not', async t => {
-  const { user, app, sql } = await buildApp(t, { schemaSql: SCHEMA, only: true, tables: [{ table: 'app.colours', shared: true, direction: 'down' }, 'app.cars'] })
+  const { user, app, sql } = await buildApp(t, { schemaSql: SCHEMA, alone: true, tables: [{ table: 'app.colours', shared: true, direction: 'down' }, 'app.cars'] })
   await sql`insert into app.colours values (${uuid(1)}, 'red')`
   await app.oversync.upload({ userId: 'staff', deviceId: 'office' }, { changes: [put(1, 'app.colours', uuid(2), { name: 'blue' })] }, { trusted: true })
   const car = (n: number, colour: number) => put(n, 'app.cars', uuid(n), { colour: uuid(colour) })

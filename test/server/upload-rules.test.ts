@@ -306,7 +306,9 @@ t.test('other methods and paths are 405 and 404, and never 500 (H17)', async t =
   }
   const routes: Array<[string, string]> = [['/sync/upload', 'POST'], ['/sync/download', 'GET'], ['/sync/schema-version', 'GET'], ['/sync/status', 'GET']]
   for (const [url, allowed] of routes) {
-    for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']) if (method !== allowed) t.equal(await answer(method, url), `405 method_not_allowed ${allowed}`, `${method} ${url}`)
+    const allow = allowed === 'GET' ? 'GET, HEAD' : allowed
+    for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']) if (method !== allowed) t.equal(await answer(method, url), `405 method_not_allowed ${allow}`, `${method} ${url}`)
+    t.equal(await answer('HEAD', url), allowed === 'GET' ? '200' : '405 POST', `HEAD ${url}`)
     t.equal(await answer('OPTIONS', url), '404 not_found', `OPTIONS ${url} is the app's, for CORS`)
   }
   for (const url of ['/sync/nothing', '/sync/', '/sync/upload/x', '/sync/Upload']) t.equal(await answer('GET', url), '404 not_found', url)
