@@ -1,6 +1,7 @@
 import { sql, type Kysely, type Migration, type Migrator } from 'kysely'
 import { ConfigurationError } from '../errors.js'
 import type { Database } from './database.js'
+import { requireMetadata, requireOwnSchema } from './metadata-check.js'
 import { initial } from './migrations/0001-initial.js'
 import { hooksAndFailures } from './migrations/0002-hooks-and-failures.js'
 
@@ -13,6 +14,7 @@ export async function migrate (db: Kysely<Database>, schema: string): Promise<vo
     '0001-initial': initial(schema),
     '0002-hooks-and-failures': hooksAndFailures(schema)
   }
+  await requireOwnSchema(db, schema, Object.keys(migrations))
   const KyselyMigrator = await loadMigrator()
   const migrator = new KyselyMigrator({
     db,
@@ -23,6 +25,7 @@ export async function migrate (db: Kysely<Database>, schema: string): Promise<vo
   })
   const { error } = await migrator.migrateToLatest()
   if (error !== undefined) throw error
+  await requireMetadata(db, schema)
   await requireDurableTables(db, schema)
 }
 
