@@ -9,7 +9,7 @@ const REFUSED = { name: 'ConfigurationError' }
 
 t.test('a schema of the metadata that belongs to something else, or that a newer version made, stops the start with advice (F12)', async t => {
   const schemas: Array<[string, string, RegExp]> = [
-    ['a newer version', `create table sync.migration (name text primary key, timestamp text); insert into sync.migration values ('0001-initial', 'x'), ('9999-from-the-future', 'x')`, /newer version.*9999-from-the-future.*Update this server/s],
+    ['a newer version', 'create table sync.migration (name text primary key, timestamp text); insert into sync.migration values (\'0001-initial\', \'x\'), (\'9999-from-the-future\', \'x\')', /newer version.*9999-from-the-future.*Update this server/s],
     ['a table of migrations of another tool', 'create table sync.migration (id int, ran_at timestamptz)', /table migration of schema sync belongs to something else.*option schema/s],
     ['a table of that name, made by the app', 'create table sync.source (id int); create table sync.other (id int)', /tables that fastify-oversync did not make: source\..*option schema/s],
     ['a view of that name', 'create view sync.meta as select 1 as epoch', /did not make: meta\./]
