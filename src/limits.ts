@@ -58,10 +58,19 @@ export const LOCK_TIMEOUT_MS = 900
 export const STATEMENT_TIMEOUT_MS = 30_000
 
 /**
- * Longest wait for the database's answer, or for a connection to ask it: a little above the longest statement. A network
+ * Longest wait for the database's answer: a little above the longest statement. A network
  * that swallows everything, and a driver that forgets a statement when its connection breaks, would keep the caller for ever.
  */
 export const ANSWER_TIMEOUT_MS = 35_000
+
+/** Longest wait for a free connection. The pool may be the app's too: while its own long queries have all of it, a device should hear 503 soon. */
+export const ACQUIRE_TIMEOUT_MS = 10_000
+
+/** Longest wait for the app's getIdentity: a session store that hangs must not keep devices waiting for ever. */
+export const IDENTITY_TIMEOUT_MS = 10_000
+
+/** Longest wait at start for another process that migrates the metadata; below ANSWER_TIMEOUT_MS, so that PostgreSQL says what it was. */
+export const MIGRATION_LOCK_TIMEOUT_MS = 30_000
 
 /** Longest pause between two statements of one transaction: a stalled process must not keep a stream locked. */
 export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000

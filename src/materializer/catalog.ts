@@ -50,6 +50,11 @@ export class Catalog {
     return this.#current
   }
 
+  /** Numbers of the tables whose rows go up only, whether they can sync at the moment or not. */
+  get upOnly (): number[] {
+    return this.#registrations.filter(({ direction }) => direction === 'up').map(({ schema, table }) => this.#ids.get(`${schema}.${table}`) as number)
+  }
+
   /** Throws CatalogChanged where the catalog, as the transaction sees it, is not the snapshot's. */
   async requireUnchanged (trx: Kysely<Database>, { text }: CatalogSnapshot): Promise<void> {
     const texts = await readCatalog(trx, this.#registrations)

@@ -56,7 +56,7 @@ export async function stillAffected (trx: Transaction<Database>, affected: Affec
   const present = new Set<string>()
   for (const table of new Set(affected.map(({ table }) => table))) {
     const keys = affected.filter(row => row.table === table).map(({ pk }) => pk)
-    const { rows } = await trx.executeQuery<{ pk: string }>(CompiledQuery.raw(presentStatement(table), [JSON.stringify(keys), '']))
+    const { rows } = await trx.executeQuery<{ pk: string }>(CompiledQuery.raw(presentStatement(table), [JSON.stringify(keys)]))
     for (const { pk } of rows) present.add(rowKey(table.id, pk))
   }
   return affected.filter(({ row, effect }) => present.has(row) === (effect === 'alter'))

@@ -55,7 +55,7 @@ function whyNot (registration: TableRegistration, found: CatalogTable | undefine
   if (found.kind !== 'r' && found.kind !== 'p') return 'it is not a table (views, foreign tables and the like cannot sync)'
   if (found.persistence === 'u') return 'it is UNLOGGED: a crash of the database would empty it'
   if (found.persistence === 't') return 'it is temporary'
-  if (!found.writable) return 'the database role may not SELECT, INSERT, UPDATE and DELETE on it'
+  if (!found.writable) return 'the database role may not SELECT, INSERT, UPDATE and DELETE on it, or not use its schema'
   return whyNotKey(found) ?? whyNotOwner(registration, found) ?? whyNotColumns(registration, found)
 }
 
@@ -152,7 +152,10 @@ function toColumn ({ name, type, kind, element_kind: elementKind, generated, ide
 function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<string, TableSpec>): string | null {
   if (!spec.materialize) return null
   for (const foreignKey of found?.foreign_keys ?? []) {
-    const { constraint, parent, on_delete: onDelete } = foreignKey
+    const { constraint, parent, on_delete: onDelete, set_columns: setColumns } = foreignKey
+    if ((onDelete === 'n' || onDelete === 'd') && spec.owner !== null && (setColumns ?? foreignKey.columns).includes(spec.owner.column)) {
+      return `its foreign key ${constraint} would take its owner ${spec.owner.column} away (ON DELETE SET ${onDelete === 'n' ? 'NULL' : 'DEFAULT'})`
+    }
     // What the server writes is not the device's choice: its owner, and columns that never travel.
     const isServers = foreignKey.columns.every(name => name === spec.owner?.column || spec.excluded.has(name) || spec.columns.get(name)?.isWritable === false)
     const target = specs.get(parent)

@@ -3,7 +3,7 @@ import type { Database } from '../storage/database.js'
 import { asDatabaseError } from '../storage/database-error.js'
 import { findAffected, type AffectedRow } from './delete-effects.js'
 import type { Refused, RowWrite } from './row-write.js'
-import { alteredStatement, deleteStatement, insertStatement, presentStatement, probeStatement, updateStatement } from './statements.js'
+import { alteredStatement, deleteStatement, insertStatement, ownedStatement, presentStatement, probeStatement, updateStatement } from './statements.js'
 import { isWritable, type ColumnSpec, type TableSpec } from './table-spec.js'
 
 /** How the statements of a run are ordered. The first fits nearly always; the others serve rows that hand a unique value on. */
@@ -74,8 +74,10 @@ async function explain (context: WriteContext, group: RowWrite[]): Promise<Refus
 
 /** Which of the rows are in the table, by key, and whether they are the scope's own as far as an owner column tells. */
 async function present ({ trx, scope }: WriteContext, table: TableSpec, group: RowWrite[]): Promise<Map<string, boolean>> {
-  const { rows } = await trx.executeQuery<{ pk: string, own: boolean }>(CompiledQuery.raw(presentStatement(table), [JSON.stringify(group.map(({ pk }) => pk)), scope]))
-  return new Map(rows.map(({ pk, own }) => [pk, own]))
+  const keys = JSON.stringify(group.map(({ pk }) => pk))
+  const query = table.owner === null ? CompiledQuery.raw(presentStatement(table), [keys]) : CompiledQuery.raw(ownedStatement(table, table.owner), [keys, scope])
+  const { rows } = await trx.executeQuery<{ pk: string, own?: boolean }>(query)
+  return new Map(rows.map(({ pk, own = true }) => [pk, own]))
 }
 
 /** The insert that puts an updated row back, with the columns that the update left out. */

@@ -44,6 +44,8 @@ export interface CatalogForeignKey {
   parent_columns: string[]
   /** a no action, r restrict, c cascade, n set null, d set default. */
   on_delete: 'a' | 'r' | 'c' | 'n' | 'd'
+  /** Columns that SET NULL or SET DEFAULT is about; null where it is about all. */
+  set_columns: string[] | null
 }
 
 /**
@@ -55,7 +57,7 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
   const { rows } = await sql<{ catalog: string }>`
     select json_build_object(
       'schema', n.nspname, 'table', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence,
-      'writable', has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
+      'writable', has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
         and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'),
       'may_alter', triggers.alter or rules.any or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attgenerated <> '' and not a.attisdropped),
       'may_keep', triggers.keep or rules.any or pg_catalog.row_security_active(c.oid),
@@ -88,6 +90,9 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
       'foreign_keys', coalesce((
         select json_agg(json_build_object(
           'constraint', f.conname, 'on_delete', f.confdeltype, 'parent', pn.nspname || '.' || p.relname,
+          -- Since PostgreSQL 15, hence not by its name.
+          'set_columns', (select json_agg(a.attname order by a.attnum) from jsonb_array_elements_text(nullif(to_jsonb(f) -> 'confdelsetcols', 'null')) u (attnum)
+            join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.attnum::int),
           'columns', (select json_agg(a.attname order by u.n) from unnest(f.conkey) with ordinality u (attnum, n)
             join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.attnum),
           'parent_columns', (select json_agg(a.attname order by u.n) from unnest(f.confkey) with ordinality u (attnum, n)

@@ -60,11 +60,15 @@ export function affectedStatement (parent: TableSpec, { child, columns }: Delete
 from ${tableOf(child)} as t where ${isOneOf(parent.key, columns, 't', '$1')}`
 }
 
-/** Tells which of the keys in $1 are in the table, and whether the scope in $2 owns them. */
+/** Tells which of the keys in $1 are in the table. */
 export function presentStatement (table: TableSpec): string {
-  const own = table.owner === null ? '$2::text is not null' : `coalesce(t.${quoteIdentifier(table.owner.column)} = $2::text::${table.owner.type}, false)`
-  return `select ${keyText(keyColumns(table.key), 't')} as pk, ${own} as own from ${tableOf(table)} as t
-where ${isOneOf(table.key, keyColumns(table.key), 't', '$1')}`
+  return `select ${keyText(keyColumns(table.key), 't')} as pk from ${tableOf(table)} as t where ${isOneOf(table.key, keyColumns(table.key), 't', '$1')}`
+}
+
+/** Tells which of the keys in $1 are in a table with an owner, and whether the scope in $2 owns them. */
+export function ownedStatement (table: TableSpec, owner: { column: string, type: string }): string {
+  return `select ${keyText(keyColumns(table.key), 't')} as pk, coalesce(t.${quoteIdentifier(owner.column)} = $2::text::${owner.type}, false) as own
+from ${tableOf(table)} as t where ${isOneOf(table.key, keyColumns(table.key), 't', '$1')}`
 }
 
 /** Reads one column of payloads as it would be written, to find out whether it is the one that PostgreSQL refuses. */

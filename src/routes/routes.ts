@@ -4,6 +4,7 @@ import type { TSchema } from '@sinclair/typebox'
 import type { DownloadQuery } from '../contract/download-query.js'
 import { COMPONENTS, OPERATIONS, routeSchema, type Operation } from '../contract/operations.js'
 import { SyncError } from '../errors.js'
+import { IDENTITY_TIMEOUT_MS } from '../limits.js'
 import { replyStatus, type Metrics } from '../metrics.js'
 import type { Identity, OversyncOptions } from '../options.js'
 import { checkIdentity } from '../service/identity.js'
@@ -18,13 +19,15 @@ export interface RoutesOptions {
   getIdentity: OversyncOptions['getIdentity']
   maxBodyBytes: number
   metrics?: Metrics | null
+  /** How long the app's getIdentity may take. */
+  identityTimeoutMs?: number
 }
 
 /** Header by which our client names its source; a token that names another device is refused. */
 export const SOURCE_ID_HEADER = 'oversync-source-id'
 
 /** The routes of the contract, in a context of their own: their parser, validators and error replies do not touch the app's. */
-export async function syncRoutes (app: FastifyInstance, { service, getIdentity, maxBodyBytes, metrics = null }: RoutesOptions): Promise<void> {
+export async function syncRoutes (app: FastifyInstance, { service, getIdentity, maxBodyBytes, metrics = null, identityTimeoutMs = IDENTITY_TIMEOUT_MS }: RoutesOptions): Promise<void> {
   const sync = service as OversyncService
   const callers = new WeakMap<FastifyRequest, Required<Identity>>()
   const callerOf = (request: FastifyRequest) => callers.get(request) as Required<Identity>
@@ -41,12 +44,14 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
     if (request.is404) throw new SyncError('not_found', 'There is no such route.')
     // Before the body is read: an unknown caller costs no parsing and no database work.
     if (request.routeOptions.config.oversync === undefined) return
-    const { userId, deviceId, scope } = await identify(request, getIdentity)
+    const { userId, deviceId, scope } = await identify(request, getIdentity, identityTimeoutMs)
     callers.set(request, { userId, deviceId, scope })
     // Who it was stays out of the lines above debug.
     request.log.debug({ oversync: { user: userId, device: deviceId, scope } }, 'sync caller')
   })
   if (metrics !== null) countReplies(app, metrics)
+
+  letSocketsGo(app)
 
   route(app, OPERATIONS.upload, async (request, reply) => {
     const body = request.body as UploadBody | undefined | null
@@ -89,6 +94,18 @@ function milliseconds (times: Record<string, number>): Record<string, number> {
   return Object.fromEntries(Object.entries(times).map(([name, ms]) => [`${name}Ms`, Math.round(ms)]))
 }
 
+/**
+ * Whoever is answered while the app closes is told to close the socket. Node closes the sockets that are idle at that moment;
+ * one whose request is still under way would be kept alive afterwards and hold up the close for as long.
+ */
+function letSocketsGo (app: FastifyInstance): void {
+  let isClosing = false
+  app.addHook('preClose', async () => { isClosing = true })
+  app.addHook('onSend', async (request, reply) => {
+    if (isClosing && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+  })
+}
+
 export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
 /** Registers an operation, and 405 for the other methods of its path. OPTIONS stays the app's, for CORS. */
@@ -112,9 +129,12 @@ export function route (app: FastifyInstance, operation: Operation, handler: Hand
 }
 
 /** An app that unpacks bodies (@fastify/compress does, in a hook before this one) hands on another stream than the request's own. */
-async function refuseEncodedBodies (request: FastifyRequest, _reply: FastifyReply, payload: RequestPayload): Promise<RequestPayload> {
+async function refuseEncodedBodies (request: FastifyRequest, reply: FastifyReply, payload: RequestPayload): Promise<RequestPayload> {
   const encoding = request.headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
-  if (encoding !== 'identity' && encoding !== '' && payload === request.raw) throw new SyncError('unsupported_media_type', 'This server takes bodies without Content-Encoding only.')
+  if (encoding !== 'identity' && encoding !== '' && payload === request.raw) {
+    reply.header('accept-encoding', 'identity')
+    throw new SyncError('unsupported_media_type', 'This server takes bodies without Content-Encoding only.')
+  }
   return payload
 }
 
@@ -128,8 +148,8 @@ function readBodiesExactly (app: FastifyInstance, bodyBytes: WeakMap<FastifyRequ
   })
 }
 
-export async function identify (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity']): Promise<Required<Identity>> {
-  const identity = checkIdentity(await askApp(request, getIdentity))
+export async function identify (request: FastifyRequest, getIdentity: OversyncOptions['getIdentity'], timeoutMs = IDENTITY_TIMEOUT_MS): Promise<Required<Identity>> {
+  const identity = checkIdentity(await askApp(request, getIdentity, timeoutMs))
   const header = request.headers[SOURCE_ID_HEADER]
   if (header !== undefined && header !== identity.deviceId) {
     throw new SyncError('invalid_request', 'The token names another device than the header Oversync-Source-Id.')
@@ -138,15 +158,22 @@ export async function identify (request: FastifyRequest, getIdentity: OversyncOp
 }
 
 /** What the app's sign-in answers; what it throws becomes an error of the contract. */
-export async function askApp<T> (request: FastifyRequest, ask: (request: FastifyRequest) => T | Promise<T>): Promise<T> {
+export async function askApp<T> (request: FastifyRequest, ask: (request: FastifyRequest) => T | Promise<T>, timeoutMs = IDENTITY_TIMEOUT_MS): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => { reject(new SyncError('unavailable', 'The sign-in did not answer in time.')) }, timeoutMs)
+  })
   try {
-    return await ask(request)
+    // In an async function, so that an exception of one that is not async is a rejection too.
+    return await Promise.race([(async () => await ask(request))(), late])
   } catch (cause) {
     if (cause instanceof SyncError) throw cause
     const status = (cause as { statusCode?: unknown } | null)?.statusCode
     if (status === 403) throw new SyncError('forbidden', 'This caller may not sync.', { cause })
     if (status === 503) throw new SyncError('unavailable', 'The sign-in is not available at the moment.', { cause })
     throw new SyncError('authentication_failed', 'The sign-in was not accepted.', { cause: cause ?? new Error('Nothing was thrown.') })
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -28,8 +28,7 @@ export interface DownloadResult {
 
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
-  const hiddenTables = context.catalog.current.registry.all.filter(({ direction }) => direction === 'up').map(({ id }) => id)
-  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables }
+  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables: context.catalog.upOnly }
   const page = await reading(async () => {
     const found = await readPage(context.replica ?? context.db, context.metadata, identity, request)
     if (found !== null) return { ...found, mayLag: context.replica !== null }

@@ -18,7 +18,7 @@ import { ByteBudget } from './byte-budget.js'
 import type { Judgement } from './decide.js'
 import { toFailure } from './failures.js'
 import { columnsOf, followDeletions, toEntry } from './server-changes.js'
-import { withCatalog } from './upload.js'
+import { withCatalog } from './with-catalog.js'
 import { writeRows } from './write-rows.js'
 
 export interface RetryContext {

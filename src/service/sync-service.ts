@@ -81,7 +81,7 @@ export class OversyncService {
     const caller = checkIdentity(identity)
     const parsed = typeof body === 'string' ? parseUploadBody(body) : 'payloads' in body ? body : parseUploadBody(JSON.stringify(body))
     const { schema_version: version } = parsed.request
-    if (version !== undefined && version < this.#options.minSchemaVersion) {
+    if (version !== undefined && this.#options.minSchemaVersion > 0 && version < this.#options.minSchemaVersion) {
       throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
     }
     return await this.#queue.run(caller.scope, parsed.bytes, async waitedMs => {

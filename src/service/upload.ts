@@ -1,11 +1,10 @@
 import type { Kysely, Transaction } from 'kysely'
 import { SyncError } from '../errors.js'
-import { MAX_CATALOG_RETRIES, MAX_TOUCHED_BYTES, RETRY_AFTER_SECONDS } from '../limits.js'
-import { CatalogChanged, type Catalog, type CatalogSnapshot } from '../materializer/catalog.js'
+import { MAX_TOUCHED_BYTES } from '../limits.js'
+import type { Catalog, CatalogSnapshot } from '../materializer/catalog.js'
 import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
-import { appendEntries, readLedger, readPayloads, releaseChangeIds, type NewEntry, type Spend } from '../storage/change-log.js'
-import { asDatabaseError } from '../storage/database-error.js'
+import { readLedger, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
 import { readRowStates, type RowKey } from '../storage/row-state.js'
@@ -15,14 +14,16 @@ import { inTransaction, reading } from '../storage/transaction.js'
 import type { AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
-import type { FinalRow, Judgement, Known } from './decide.js'
+import type { Judgement, Known } from './decide.js'
 import { noteFailures } from './failures.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
-import { followDeletions, toEntry, type ServerChange } from './server-changes.js'
+import { readShownPayloads, record } from './record.js'
+import { followDeletions } from './server-changes.js'
 import { settle } from './settle.js'
 import { uploadReply, type UploadCounts } from './upload-reply.js'
 import type { UploadBody } from './upload-body.js'
+import { withCatalog } from './with-catalog.js'
 
 export interface UploadContext {
   db: Kysely<Database>
@@ -62,29 +63,6 @@ export async function upload (context: UploadContext, identity: Required<Identit
     if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
     throw error
   }
-}
-
-/** Runs work that depends on how the tables are, again where they have changed meanwhile, a bounded number of times. */
-export async function withCatalog<T> (catalog: Catalog, work: (snapshot: CatalogSnapshot) => Promise<T>): Promise<T> {
-  await catalog.refreshIfDue()
-  for (let attempt = 1; ; attempt++) {
-    const snapshot = catalog.current
-    try {
-      return await work(snapshot)
-    } catch (error) {
-      if (!mayBeCatalog(error)) throw error
-      const changed = await catalog.refresh().catch(() => false) || catalog.current !== snapshot
-      if (!changed && !(error instanceof CatalogChanged)) throw error
-      if (attempt < MAX_CATALOG_RETRIES) continue
-      throw new SyncError('unavailable', 'The tables are being changed. Try again.', { cause: error, retryAfterSeconds: RETRY_AFTER_SECONDS })
-    }
-  }
-}
-
-/** A statement that names a table or a column that is not there any more, or not as it was. */
-function mayBeCatalog (error: unknown): boolean {
-  const sqlstate = asDatabaseError(error)?.sqlstate
-  return error instanceof CatalogChanged || sqlstate?.startsWith('42') === true || sqlstate === '0A000' || sqlstate === 'XX000'
 }
 
 async function apply ({ context, identity, body, trusted }: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
@@ -165,54 +143,4 @@ async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream
     ledger: await readLedger(trx, metadata, stream.scopeId, source.no, [...replayable], spend),
     olderClient
   }
-}
-
-/** Numbers the writes and appends them to the stream. Returns the new head and the highest number that the source has used. */
-async function record (trx: Transaction<Database>, metadata: Metadata, stream: Stream, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Promise<{ head: number, maxChangeId: number }> {
-  let head = stream.head
-  const holders = new Map(judgement.writes.map(write => [write.change.sourceChangeId, write]))
-  const entries = judgement.writes.map((write): NewEntry => {
-    const { sourceChangeId, table, op, pk, row } = write.change
-    const { text, shape, carried, digest } = write.stored
-    const final = judgement.rows.get(row) as FinalRow
-    const last = final.write === write
-    head++
-    if (last) final.serverId = head
-    // An older client may use a number twice in one batch: it stands for the later change.
-    const number = holders.get(sourceChangeId) === write ? sourceChangeId : -head
-    return { serverId: head, sourceChangeId: number, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, digest, last, sourceNo: source.no }
-  })
-  for (const change of serverChanges) {
-    change.final.serverId = ++head
-    entries.push(toEntry(change, head))
-  }
-  requireExact(head, entries)
-  let maxChangeId = source.maxChangeId
-  for (const decision of judgement.decisions) {
-    if (decision.verdict === 'write') maxChangeId = Math.max(maxChangeId, decision.write.change.sourceChangeId)
-    if (decision.verdict === 'nothing') maxChangeId = Math.max(maxChangeId, decision.change.sourceChangeId)
-  }
-  await releaseChangeIds(trx, metadata, stream.scopeId, source.no, judgement.writes.filter(({ takesNumber }) => takesNumber).map(({ change }) => change.sourceChangeId))
-  if (entries.length > 0 || maxChangeId > source.maxChangeId) await appendEntries(trx, metadata, stream.scopeId, source.no, entries, head, maxChangeId)
-  return { head, maxChangeId }
-}
-
-/** Positions and versions beyond would be rounded on their way to devices. No stream gets there; a damaged one must not go on. */
-function requireExact (head: number, entries: NewEntry[]): void {
-  const beyond = head > Number.MAX_SAFE_INTEGER ? `position ${head}` : entries.find(({ version }) => version > Number.MAX_SAFE_INTEGER)?.version
-  if (beyond !== undefined) throw new Error(`The stream has reached the end of exact integers (${beyond}). Compare stream.head and row_state.version with the log: the metadata is damaged.`)
-}
-
-/** Payloads of the rows that the reply shows and the batch did not write. */
-async function readShownPayloads (trx: Transaction<Database>, metadata: Metadata, stream: Stream, { decisions, rows }: Judgement, spend: Spend): Promise<Map<number, string | null>> {
-  const positions = new Set<number>()
-  const show = (row: string): void => {
-    const final = rows.get(row)
-    if (final !== undefined && final.write === null && !final.deleted) positions.add(final.serverId)
-  }
-  for (const decision of decisions) {
-    if (decision.verdict === 'conflict' || (decision.verdict === 'nothing' && decision.replay)) show(decision.change.row)
-    if (decision.verdict === 'write') show(decision.write.change.row)
-  }
-  return await readPayloads(trx, metadata, stream.scopeId, [...positions], spend)
 }

@@ -78,7 +78,13 @@ async function writeOrBlame (context: WriteRowsContext, rows: RowWrite[], ties: 
     if (failure.refused.length > 0) return new Map(failure.refused.map(refused => [refused.write.index, { refusal: refusalOf(refused), write: refused.write, problem: null }]))
     if (!mayBeOrder(failure.error)) break
   }
-  const groups = tieTogether(rows, ties)
+  const culprits = await findWhoIsToBlame(context, tieTogether(rows, ties), affected)
+  // Undone savepoints let go of their locks: the tables may have changed while the culprits were looked for.
+  if (culprits.size > 0) await context.requireCatalog()
+  return culprits
+}
+
+async function findWhoIsToBlame (context: WriteRowsContext, groups: RowWrite[][], affected: AffectedRow[]): Promise<Map<number, Culprit>> {
   const asRequested = await findCulprits(context, groups, affected)
   // Those whose content is at fault go first: without them the others may find their place.
   const certain = new Map([...asRequested].filter(([, { mayBePlace }]) => !mayBePlace))

@@ -14,7 +14,8 @@ export interface Connection {
 /** A Kysely over the app's connection string, postgres.js instance or Kysely instance. */
 export function connect (database: string | Sql | Kysely<any>): Connection {
   if (typeof database === 'string') {
-    const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, backoff: () => RECONNECT_PAUSE_S, onnotice: () => {} })
+    // prepare: a statement with a name belongs to one session of the server, and a pooler hands sessions around.
+    const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, backoff: () => RECONNECT_PAUSE_S, prepare: false, onnotice: () => {} })
     return { db: overPostgres(client), close: async () => { await client.end({ timeout: 5 }) } }
   }
   if (typeof database === 'function') {

@@ -28,27 +28,28 @@ const COLUMNS: { [T in keyof Database]: Record<keyof Database[T], true> } = {
 const ANOTHER_SCHEMA = 'Give the metadata a schema of its own by the option schema, for example { schema: "oversync" }.'
 
 /**
- * Before migrating: refuses a schema that is not this plugin's, or that a newer version of it has made. `known` are the names
- * of this version's migrations.
+ * Names of the migrations that were done. Refuses a schema that is not this plugin's, or that a newer version of it has made:
+ * one with migrations that are not among the `known`.
  */
-export async function requireOwnSchema (db: Kysely<any>, schema: string, known: readonly string[]): Promise<void> {
+export async function readMigrations (db: Kysely<any>, schema: string, known: readonly string[]): Promise<Set<string>> {
   // First the tables, then what was done: a process that migrates at this moment shows them in that order at the earliest.
   const columns = await readColumns(db, schema)
   const ledger = columns.get('migration')
-  const done: string[] = []
+  const done = new Set<string>()
   if (ledger !== undefined) {
     if (!ledger.has('name') || !ledger.has('timestamp')) throw new ConfigurationError(`The table migration of schema ${schema} belongs to something else. ${ANOTHER_SCHEMA}`)
     const { rows } = await sql<{ name: string }>`select name from ${sql.table(`${schema}.migration`)} order by name`.execute(db)
-    done.push(...rows.map(({ name }) => name))
+    for (const { name } of rows) done.add(name)
   }
-  const unknown = done.filter(name => !known.includes(name))
+  const unknown = [...done].filter(name => !known.includes(name))
   if (unknown.length > 0) {
-    throw new ConfigurationError(`Schema ${schema} was made by a newer version of fastify-oversync, or by something else (${unknown.join(', ')}). Update this server to that version. If the schema is not the plugin's: ${ANOTHER_SCHEMA}`)
+    throw new ConfigurationError(`Schema ${schema} was made by a newer version of fastify-oversync (${unknown.join(', ')}). Update this server. If the schema is not the plugin's: ${ANOTHER_SCHEMA}`)
   }
   const foreign = Object.keys(COLUMNS).filter(table => columns.has(table))
-  if (done.length === 0 && foreign.length > 0) {
+  if (done.size === 0 && foreign.length > 0) {
     throw new ConfigurationError(`Schema ${schema} has tables that fastify-oversync did not make: ${foreign.join(', ')}. ${ANOTHER_SCHEMA} If the table ${schema}.migration was lost, restore it from a backup.`)
   }
+  return done
 }
 
 /**

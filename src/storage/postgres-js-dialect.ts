@@ -3,7 +3,7 @@ import {
   type DatabaseConnection, type DatabaseIntrospector, type Dialect, type DialectAdapter, type Driver, type Kysely, type QueryCompiler, type QueryResult, type TransactionSettings
 } from 'kysely'
 import type { Sql, TransactionSql } from 'postgres'
-import { ANSWER_TIMEOUT_MS } from '../limits.js'
+import { ACQUIRE_TIMEOUT_MS, ANSWER_TIMEOUT_MS } from '../limits.js'
 import { isConnectionLost } from './database-error.js'
 
 /**
@@ -14,15 +14,15 @@ import { isConnectionLost } from './database-error.js'
  */
 export class PostgresJSDialect implements Dialect {
   readonly #client: Sql
-  readonly #answerTimeoutMs: number
+  readonly #patience: Patience
 
-  constructor (client: Sql, answerTimeoutMs = ANSWER_TIMEOUT_MS) {
+  constructor (client: Sql, { answerTimeoutMs = ANSWER_TIMEOUT_MS, acquireTimeoutMs = ACQUIRE_TIMEOUT_MS }: Partial<Patience> = {}) {
     this.#client = client
-    this.#answerTimeoutMs = answerTimeoutMs
+    this.#patience = { answerTimeoutMs, acquireTimeoutMs }
   }
 
   createDriver (): Driver {
-    return new PostgresJSDriver(this.#client, this.#answerTimeoutMs)
+    return new PostgresJSDriver(this.#client, this.#patience)
   }
 
   createAdapter (): DialectAdapter {
@@ -38,19 +38,27 @@ export class PostgresJSDialect implements Dialect {
   }
 }
 
+/** How long is waited for the database. */
+export interface Patience {
+  /** For the answer to a statement. */
+  answerTimeoutMs: number
+  /** For a connection that is free. */
+  acquireTimeoutMs: number
+}
+
 class PostgresJSDriver implements Driver {
   readonly #client: Sql
-  readonly #answerTimeoutMs: number
+  readonly #patience: Patience
 
-  constructor (client: Sql, answerTimeoutMs: number) {
+  constructor (client: Sql, patience: Patience) {
     this.#client = client
-    this.#answerTimeoutMs = answerTimeoutMs
+    this.#patience = patience
   }
 
   async init (): Promise<void> {}
 
   async acquireConnection (): Promise<DatabaseConnection> {
-    return new PostgresJSConnection(this.#client, this.#answerTimeoutMs)
+    return new PostgresJSConnection(this.#client, this.#patience)
   }
 
   async beginTransaction (connection: DatabaseConnection, { isolationLevel, accessMode }: TransactionSettings): Promise<void> {
@@ -74,53 +82,82 @@ class PostgresJSDriver implements Driver {
 
 class PostgresJSConnection implements DatabaseConnection {
   readonly #client: Sql
-  readonly #answerTimeoutMs: number
+  readonly #patience: Patience
   #transaction: TransactionSql | null = null
+  /** Makes postgres.js roll back and take the transaction's connection back. */
+  #abandon: (reason: unknown) => void = () => {}
   /** What ended the transaction's connection. postgres.js must not be asked for anything more on it. */
   #lost: unknown = null
 
-  constructor (client: Sql, answerTimeoutMs: number) {
+  constructor (client: Sql, patience: Patience) {
     this.#client = client
-    this.#answerTimeoutMs = answerTimeoutMs
+    this.#patience = patience
   }
 
   async begin (options: string): Promise<void> {
-    this.#transaction = await this.#inTime(new Promise<TransactionSql>((resolve, reject) => {
+    const begun = new Promise<TransactionSql>((resolve, reject) => {
       this.#client.begin(options, async transaction => {
         // Nobody waits for it any more: an exception makes postgres.js roll back and take the connection back.
         if (this.#lost !== null) throw this.#lost
         resolve(transaction)
         // COMMIT and ROLLBACK come as statements, and with either of them postgres.js has its connection back.
-        await new Promise(() => {})
+        await new Promise((_resolve, reject) => { this.#abandon = reject })
       }).catch((error: unknown) => {
         this.#lost = error
         reject(error)
       })
-    }))
+    })
+    // A connection answers BEGIN at once: whoever waits longer waits for a connection.
+    this.#transaction = await this.#inTime(begun, () => false)
   }
 
   async executeQuery<R> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     if (this.#lost !== null) throw this.#lost
-    const rows = await this.#inTime((this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[]))
+    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[])
+    const rows = await this.#inTime(query, () => this.#transaction !== null || isAtWork(query))
     return { rows: [...rows] as R[], numAffectedRows: BigInt(rows.count ?? 0) }
   }
 
-  async #inTime<T> (answer: PromiseLike<T>): Promise<T> {
+  /** Waits for a connection and, where `hasConnection` says that it has come, for the answer. */
+  async #inTime<T> (answer: PromiseLike<T>, hasConnection: () => boolean): Promise<T> {
+    const { acquireTimeoutMs, answerTimeoutMs } = this.#patience
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => { reject(Object.assign(new Error('The database did not answer in time.'), { code: 'ETIMEDOUT' })) }, this.#answerTimeoutMs)
+      const giveUp = (what: string) => { reject(new TooLate(what)) }
+      const giveUpAnswer = () => { giveUp('The database did not answer in time.') }
+      const firstMs = Math.min(acquireTimeoutMs, answerTimeoutMs)
+      timer = setTimeout(() => {
+        if (!hasConnection()) giveUp('No connection to the database was free in time.')
+        else timer = setTimeout(giveUpAnswer, answerTimeoutMs - firstMs)
+      }, firstMs)
     })
     try {
       return await Promise.race([answer, timeout])
     } catch (error) {
-      if (isConnectionLost(error)) this.#lost = error
+      if (isConnectionLost(error)) this.#lose(error)
       throw error
     } finally {
       clearTimeout(timer)
     }
   }
 
+  /** The connection may be whole and only its answer late: its transaction must not stay open then. */
+  #lose (error: unknown): void {
+    this.#lost = error
+    if (error instanceof TooLate) this.#abandon(error)
+  }
+
   async * streamQuery<R> (): AsyncIterableIterator<QueryResult<R>> {
     throw new Error('The plugin reads no streams.')
   }
+}
+
+/** Patience is over. Nothing is known of the connection. */
+class TooLate extends Error {
+  readonly code = 'ETIMEDOUT'
+}
+
+/** postgres.js marks the statement that the server is at; one in line for a connection, or behind another statement on it, is not. */
+function isAtWork (query: object): boolean {
+  return (query as { active?: boolean }).active !== false
 }

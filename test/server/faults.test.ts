@@ -204,7 +204,7 @@ t.test('a database that answers nothing is given up in time, and the transaction
   const { proxy, proxiedUrl, sql } = await proxiedWorld(t)
   const client = postgres(proxiedUrl, { max: 1, backoff: () => 0, connect_timeout: 1, onnotice: () => {} })
   t.teardown(async () => { await client.end({ timeout: 0 }) })
-  const database = new Kysely({ dialect: new PostgresJSDialect(client, 300) })
+  const database = new Kysely({ dialect: new PostgresJSDialect(client, { answerTimeoutMs: 300 }) })
   const phone = caller(await startApp(t, { database }), 'alice')
   await phone.upload([put(1, 'users', uuid(1), john())])
   proxy.rule.blackHole = true

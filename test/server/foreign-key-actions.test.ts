@@ -1,4 +1,6 @@
+import Fastify from 'fastify'
 import t from 'tap'
+import oversync from '../../src/index.js'
 import { assertSound, buildApp, shortKey, uuid, verdicts, type Caller } from '../helpers/app.js'
 
 const SCHEMA = `
@@ -86,4 +88,24 @@ t.test('a deletion that would alter somebody else\'s row is refused, its neighbo
   t.match(statuses, [{ status: 'invalid', invalid: { reason: 'constraint_violation', details: { constraint: 'tasks_person_id_fkey', column: null, sqlstate: '23503' } } }, { status: 'applied' }])
   t.notMatch(JSON.stringify(statuses), uuid(1).slice(0, 8) + 'bob')
   t.strictSame((await sql`select person_id from tasks`).map(({ person_id: person }) => person as string), [uuid(1)])
+})
+
+t.test('actions reach tables whose owner is no text, and never take the owner itself away (K4, P16)', async t => {
+  const owner = uuid(99)
+  const { user, sql, url } = await buildApp(t, {
+    schemaSql: `create table public.albums (id uuid primary key, owner uuid not null);
+      create table public.photos (id uuid primary key, owner uuid not null, n integer not null, album_id uuid references albums on delete cascade, cover_of uuid references albums on delete set null)`,
+    tables: [{ table: 'albums', owner: 'owner' }, { table: 'photos', owner: 'owner' }]
+  })
+  const phone = user(owner)
+  await outcome(phone, put('albums', 1), put('albums', 2), put('photos', 1, { n: 1, album_id: uuid(1) }), put('photos', 2, { n: 2, album_id: uuid(2), cover_of: uuid(1) }))
+  t.strictSame(await outcome(phone, del('albums', 1, 1)), ['applied v2'])
+  t.strictSame((await sql`select n, cover_of from photos`).map(row => Object.values(row)), [[2, null]])
+  t.strictSame(Object.keys(await rows(phone)).sort(), ['albums 2', 'photos 2'])
+  t.match((await rows(phone))['photos 2'], { n: 2, cover_of: null, owner })
+  await assertSound(t, sql, owner)
+
+  await sql.unsafe('create table public.loose (id uuid primary key, owner uuid references albums on delete set null)')
+  const options = { database: url, getIdentity: () => null, tables: [{ table: 'albums', owner: 'owner' }, { table: 'loose', owner: 'owner' }] }
+  await t.rejects(async () => await Fastify().register(oversync, options), { name: 'ConfigurationError', message: /public\.loose: its foreign key loose_owner_fkey would take its owner owner away/ })
 })

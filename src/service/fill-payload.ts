@@ -1,0 +1,123 @@
+import { keyOf, normalizeValue, partAsJson, type Key, type KeyPart } from '../materializer/key-spec.js'
+import type { ColumnSpec, Reference, TableSpec } from '../materializer/table-spec.js'
+import { normalizeUuidValue } from '../materializer/uuid.js'
+import { rowKey } from '../storage/row-state.js'
+import { editObject, type Member } from './json-text.js'
+import { shapeOf } from './payload-shape.js'
+import type { ParentRow, PreparedChange, Refusal } from './prepare.js'
+import type { PayloadText } from './upload-body.js'
+
+/** Why the key says by itself that the row is another's, or that the scope cannot own rows of the table; null where neither. */
+export function whyNotOwner ({ owner, name }: TableSpec, { parts }: Key, scope: string): Refusal | null {
+  if (owner === null) return null
+  if (ownerText(scope, owner.type) !== scope) return { reason: 'not_owner', message: `${name} holds its owner as ${owner.type}, which the scope's name is not in its one spelling.` }
+  return owner.keyIndex >= 0 && parts[owner.keyIndex] !== scope ? { reason: 'not_owner', message: `The key's ${owner.column} names another owner.` } : null
+}
+
+/** Writes the stored payload, the columns and the parents into `prepared`. Returns why the payload does not fit, or null. */
+export function fillIn (prepared: PreparedChange, key: Key, { text, members }: PayloadText, values: Record<string, unknown>, scope: string): string | null {
+  const { table } = prepared
+  const keyPlace = new Map(table.key.map(({ name }, i) => [name, i]))
+  const replaced = new Map<number, string>()
+  const removed = new Set<number>()
+  const keys: string[] = []
+  for (const [place, { key: name, start, end }] of members.entries()) {
+    const part = keyPlace.get(name)
+    const column = table.columns.get(name)
+    if (table.excluded.has(name)) {
+      removed.add(place)
+      prepared.completed = true
+      continue
+    }
+    keys.push(name)
+    if (part !== undefined) {
+      const spec = table.key[part] as KeyPart
+      const literal = text.slice(start, end)
+      if (normalizeValue(spec, values[name], literal) !== key.parts[part]) return `The payload's ${name} is not the pk.`
+      const spelled = partAsJson(spec, key.parts[part] as string)
+      if (spec.kind !== 'text' && spelled !== literal) replaced.set(place, spelled)
+    } else if (column !== undefined) {
+      const misfit = whyMisread(column, values[name])
+      if (misfit !== null) return misfit
+      prepared.columns.push(name)
+    } else if (name === table.owner?.column) {
+      const value = values[name]
+      if (value === null) {
+        replaced.set(place, JSON.stringify(scope))
+        prepared.completed = true
+      } else if ((typeof value === 'string' ? ownerText(value, table.owner.type) : text.slice(start, end)) !== scope) {
+        prepared.refusal ??= { reason: 'not_owner', message: `The payload's ${name} names another owner.` }
+      }
+    } else {
+      prepared.unknown.push(name)
+    }
+  }
+  prepared.payload = editObject(text, members, replaced, removed)
+  if (table.owner !== null && !keys.includes(table.owner.column)) {
+    // The device has no such column; others may.
+    prepared.payload = withMember(prepared.payload, keys.length === 0, table.owner.column, scope)
+    keys.push(table.owner.column)
+  }
+  prepared.shape = shapeOf(keys)
+  // Whatever order the device has them in: rows of the same columns share a statement.
+  prepared.columns.sort()
+  for (const reference of table.references) {
+    const parent = parentOf(prepared, key, reference, members, text, values, scope)
+    if (typeof parent === 'string') return parent
+    if (parent !== null) prepared.parents.push(parent)
+  }
+  return null
+}
+
+/**
+ * The row that a change refers to by a foreign key: null where it refers to none, a text where nobody could tell to which.
+ * PostgreSQL takes many spellings of a key; one that is not known here would refer to a row without anybody asking whose it is.
+ */
+function parentOf ({ table }: PreparedChange, key: Key, { constraint, columns, parent }: Reference, members: Member[], text: string, values: Record<string, unknown>, scope: string): ParentRow | string | null {
+  const parts: Array<string | null> = []
+  const silent: string[] = []
+  for (const [i, name] of columns.entries()) {
+    const spec = parent.key[i] as KeyPart
+    const own = table.key.findIndex(part => part.name === name)
+    // A key that is a reference too refers even where the payload leaves it out.
+    if (own >= 0) parts.push(key.parts[own] as string)
+    else if (name === table.owner?.column) parts.push(scope)
+    else if (!Object.hasOwn(values, name)) silent.push(name)
+    else if (values[name] === null) return null
+    else {
+      const { start, end } = members.find(member => member.key === name) as Member
+      const part = normalizeValue(spec, values[name], text.slice(start, end))
+      if (part === null) return `The value of ${name} is no key of ${parent.name}.`
+      parts.push(part)
+    }
+  }
+  if (silent.length > 0) {
+    // What the row referred to before was asked for then; half of it would make a reference that nobody asked for.
+    return columns.some(name => Object.hasOwn(values, name) && !table.key.some(part => part.name === name))
+      ? `The columns ${columns.join(', ')} refer to ${parent.name} together (${constraint}): ${silent.join(', ')} must be in the payload too.`
+      : null
+  }
+  const { pk } = keyOf(parent.key, parts) as Key
+  return { constraint, row: rowKey(parent.id, pk), tableId: parent.id, pk, name: `${parent.name}:${pk}`, mustBeLive: !parent.shared }
+}
+
+function withMember (object: string, isEmpty: boolean, key: string, value: string): string {
+  return `${object.slice(0, object.lastIndexOf('}')).trimEnd()}${isEmpty ? '' : ','}${JSON.stringify(key)}:${JSON.stringify(value)}}`
+}
+
+/**
+ * Why PostgreSQL would read something else from a value than what it says, or null. It takes many spellings of a uuid,
+ * 32 digits of a number among them.
+ */
+function whyMisread ({ name, kind, codec, isWritable }: ColumnSpec, value: unknown): string | null {
+  if (value === null || codec !== null || !isWritable) return null
+  if (kind === 'uuid') return typeof value === 'string' && normalizeUuidValue(value) !== null ? null : `The value of ${name} is no uuid.`
+  if (kind === 'bytea') return typeof value === 'string' ? null : `The value of ${name} is no base64.`
+  return null
+}
+
+/** A scope's name as a column of the type shows it, so that no two names are one owner; null where it cannot hold it. */
+function ownerText (text: string, type: string): string | null {
+  if (type === 'uuid') return normalizeUuidValue(text)
+  return !type.startsWith('int') || /^(?:0|-?[1-9]\d{0,18})$/.test(text) ? text : null
+}
