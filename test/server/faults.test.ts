@@ -303,7 +303,7 @@ t.test('a transaction that PostgreSQL chose as a victim is tried again, a bounde
   await assertSound(t, sql, 'alice')
 })
 
-t.test('options that cannot work are refused at registration, by name', async t => {
+t.test('options that cannot work are refused at registration, by name (F10, F11)', async t => {
   const { url } = await buildApp(t)
   const getIdentity = () => null
   const tables = ['business.users']
