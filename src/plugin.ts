@@ -12,7 +12,7 @@ const plugin: FastifyPluginAsync<OversyncOptions> = async (app: FastifyInstance,
   const { prefix, schema, getIdentity, maxBodyBytes, metrics } = resolved
   const service = await OversyncService.open(resolved, problems => {
     if (problems.length === 0) app.log.info({ oversync: { prefix } }, 'sync tables changed')
-    else app.log.error({ oversync: { prefix, problems } }, 'sync tables changed, and some cannot sync any more: their changes are answered unregistered_table until they can')
+    else app.log.error({ oversync: { prefix, problems } }, 'sync tables changed, and some cannot sync any more: their changes are refused until they can')
   })
   app.decorate('oversync', service)
   app.addHook('onClose', async () => {

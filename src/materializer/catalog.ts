@@ -75,7 +75,7 @@ export class Catalog {
 
   /**
    * Reads the catalog again; true where it has changed. A table that cannot sync any more is left out until it can: its
-   * changes are answered `unregistered_table`, and devices keep them.
+   * changes are refused, and devices keep them and send them again.
    */
   async refresh (): Promise<boolean> {
     this.#reading ??= this.#read().finally(() => { this.#reading = null })
@@ -88,7 +88,8 @@ export class Catalog {
     const text = texts.join('\n')
     if (text === this.#current.text) return false
     const { tables, problems } = introspect(this.#registrations, texts, this.#ids)
-    this.#current = { registry: new TableRegistry(tables), text }
+    const names = this.#registrations.map(({ schema, table }) => `${schema}.${table}`)
+    this.#current = { registry: new TableRegistry(tables, names.filter(name => !tables.some(table => table.name === name))), text }
     this.#onChange(problems)
     return true
   }

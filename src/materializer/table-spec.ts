@@ -88,19 +88,21 @@ export function isWritable (table: TableSpec, name: string): boolean {
 /** The registered tables, by `schema.table`. */
 export class TableRegistry {
   readonly #byName: ReadonlyMap<string, TableSpec>
-  readonly #byId: ReadonlyMap<number, TableSpec>
+  readonly #unavailable: ReadonlySet<string>
 
-  constructor (tables: TableSpec[]) {
+  /** `unavailable`: names of registered tables that cannot sync as they are now. */
+  constructor (tables: TableSpec[], unavailable: Iterable<string> = []) {
+    this.#unavailable = new Set(unavailable)
     this.#byName = new Map(tables.map(table => [table.name, table]))
-    this.#byId = new Map(tables.map(table => [table.id, table]))
   }
 
   find (schema: string, table: string): TableSpec | undefined {
     return this.#byName.get(`${schema}.${table}`)
   }
 
-  byId (id: number): TableSpec | undefined {
-    return this.#byId.get(id)
+  /** A table that the app registered and that was altered since so that it cannot sync. */
+  isUnavailable (schema: string, table: string): boolean {
+    return this.#unavailable.has(`${schema}.${table}`)
   }
 
   /** In order of registration. */

@@ -118,6 +118,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     }
     const version = row?.version ?? 0
     if (change.base !== version) return conflict(change)
+    if (version >= Number.MAX_SAFE_INTEGER) return { verdict: 'invalid', change, refusal: LAST_VERSION }
     return { verdict: 'write', write: { change, version: version + 1, hadLiveRow: row !== undefined && !row.deleted, takesNumber, stored: { text: change.payload, shape: change.shape, carried: 0, digest: null } } }
   }
 
@@ -156,6 +157,9 @@ function isSameContent (change: PreparedChange, entry: LedgerEntry, spellings: M
     return spelling
   }
 }
+
+/** Nobody gets so far by editing; what is beyond would not travel exactly. */
+const LAST_VERSION: Refusal = { reason: 'bad_payload', message: `The row has reached version ${Number.MAX_SAFE_INTEGER}, the highest there is.` }
 
 /** The next free number is only known when the whole batch is judged; the reply adds it. */
 const REUSED: Refusal = { reason: 'source_change_id_reused', message: 'This source has already used this source_change_id for another change.' }

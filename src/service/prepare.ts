@@ -85,6 +85,8 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
   if (!NAME.test(schema)) return unreadable('bad_payload', 'schema must match ^[a-z0-9_]+$.')
   if (!NAME.test(tableName)) return unreadable('bad_payload', 'table must match ^[a-z0-9_]+$.')
   const table = context.registry.find(schema, tableName)
+  // Not `unregistered_table`: devices try again by themselves what may be mended.
+  if (table === undefined && context.registry.isUnavailable(schema, tableName)) return unreadable('constraint_violation', `The table ${schema}.${tableName} cannot be written at the moment.`)
   if (table === undefined) return unreadable('unregistered_table', `The table ${schema}.${tableName} does not sync.`)
   const key = Buffer.byteLength(change.pk) <= MAX_KEY_BYTES ? normalizeKey(table.key, change.pk) : null
   // A composite key may grow in its one spelling.

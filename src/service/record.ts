@@ -26,6 +26,7 @@ export async function record (trx: Transaction<Database>, metadata: Metadata, st
     change.final.serverId = ++head
     entries.push(toEntry(change, head))
   }
+  requireExact(head, entries)
   let maxChangeId = source.maxChangeId
   for (const decision of judgement.decisions) {
     if (decision.verdict === 'write') maxChangeId = Math.max(maxChangeId, decision.write.change.sourceChangeId)
@@ -34,6 +35,12 @@ export async function record (trx: Transaction<Database>, metadata: Metadata, st
   await releaseChangeIds(trx, metadata, stream.scopeId, source.no, judgement.writes.filter(({ takesNumber }) => takesNumber).map(({ change }) => change.sourceChangeId))
   if (entries.length > 0 || maxChangeId > source.maxChangeId) await appendEntries(trx, metadata, stream.scopeId, source.no, entries, head, maxChangeId)
   return { head, maxChangeId }
+}
+
+/** Positions and versions beyond would be rounded on their way to devices. No stream gets there; a damaged one must not go on. */
+function requireExact (head: number, entries: NewEntry[]): void {
+  const beyond = head > Number.MAX_SAFE_INTEGER ? `position ${head}` : entries.find(({ version }) => version > Number.MAX_SAFE_INTEGER)?.version
+  if (beyond !== undefined) throw new Error(`The stream has reached the end of exact integers (${beyond}). Compare stream.head and row_state.version with the log: the metadata is damaged.`)
 }
 
 /** Payloads of the rows that the reply shows and the batch did not write. */

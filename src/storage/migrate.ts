@@ -2,6 +2,7 @@ import { sql, type Kysely, type Transaction } from 'kysely'
 import { ConfigurationError } from '../errors.js'
 import { IDLE_IN_TRANSACTION_TIMEOUT_MS, MIGRATION_LOCK_TIMEOUT_MS } from '../limits.js'
 import type { Database } from './database.js'
+import { readMigrations, requireMetadata } from './metadata-check.js'
 import { initial } from './migrations/0001-initial.js'
 import { hooksAndFailures } from './migrations/0002-hooks-and-failures.js'
 
@@ -32,22 +33,16 @@ export async function migrate (db: Kysely<Database>, schema: string): Promise<vo
       }
     })
   }
-  await requireDurableTables(db, schema)
   await requirePrivileges(db, schema)
+  await requireMetadata(db, schema)
+  await requireDurableTables(db, schema)
 }
 
-/** Names of the migrations that are still to be done, in order. Refuses a schema that a newer version has made. */
+/** Names of the migrations that are still to be done, in order. */
 async function findPending (db: Kysely<any>, schema: string, migrations: ReadonlyMap<string, Migration>): Promise<string[]> {
-  const { rows: [found] } = await sql<{ exists: boolean }>`
-    select exists (
-      select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = ${schema} and c.relname = 'migration') as exists`.execute(db)
-  if (found?.exists !== true) return [...migrations.keys()]
-  const { rows } = await sql<{ name: string }>`select name from ${sql.table(`${schema}.migration`)} order by name`.execute(db)
-  const done = new Set(rows.map(({ name }) => name))
-  const unknown = [...done].filter(name => !migrations.has(name))
-  if (unknown.length > 0) throw new ConfigurationError(`Schema ${schema} was made by a newer version of fastify-oversync (${unknown.join(', ')}). Update this server.`)
-  return [...migrations.keys()].filter(name => !done.has(name))
+  const known = [...migrations.keys()]
+  const done = await readMigrations(db, schema, known)
+  return known.filter(name => !done.has(name))
 }
 
 /** The statement after this one sees what another process did meanwhile: each has a snapshot of its own. */

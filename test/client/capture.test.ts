@@ -42,7 +42,7 @@ t.test('an upsert is noted as the update that it is', async t => {
 })
 
 for (const recursive of ['off', 'on']) {
-  t.test(`INSERT OR REPLACE notes the rows that it removes, by key and by unique value, recursive_triggers ${recursive}`, async t => {
+  t.test(`INSERT OR REPLACE notes the rows that it removes, by key and by unique value, recursive_triggers ${recursive} (D17)`, async t => {
     const { device, image } = await inStep(t)
     device.db.pragma(`recursive_triggers = ${recursive}`)
     device.db.exec(`insert or replace into authors values ('${id(2)}', 'Both', 'one@x')`)
@@ -55,7 +55,7 @@ for (const recursive of ['off', 'on']) {
   })
 }
 
-t.test('UPDATE OR REPLACE and a UNIQUE ON CONFLICT REPLACE constraint are noted too', async t => {
+t.test('UPDATE OR REPLACE and a UNIQUE ON CONFLICT REPLACE constraint are noted too (D17)', async t => {
   const { device, image } = await inStep(t)
   device.db.exec(`update or replace authors set email = 'two@x' where id = '${id(1)}'`)
   t.same(image('authors', id(2)), two)
@@ -69,7 +69,7 @@ t.test('UPDATE OR REPLACE and a UNIQUE ON CONFLICT REPLACE constraint are noted 
   t.equal(server.payload('tags', '1'), null)
 })
 
-t.test('a changed key is a deletion of the old row and an insert of the new one', async t => {
+t.test('a changed key is a deletion of the old row and an insert of the new one (D18)', async t => {
   const { device, server, image } = await inStep(t)
   device.db.exec(`update authors set id = '${id(8)}' where id = '${id(2)}'`)
   t.same(image('authors', id(2)), two)
@@ -79,7 +79,7 @@ t.test('a changed key is a deletion of the old row and an insert of the new one'
   t.equal(server.payload('authors', id(8))?.['name'], 'Two')
 })
 
-t.test('cascades of a delete and of a changed key are noted', async t => {
+t.test('cascades of a delete and of a changed key are noted (K10)', async t => {
   const sql = `create table p (id integer primary key);
     create table c (id integer primary key, p integer references p on update cascade on delete set null)`
   const device = createDevice(t, { sql, tables: ['p', 'c'] })
@@ -116,7 +116,7 @@ t.test('nothing is noted while server changes are applied', async t => {
   t.same(device.pending(), [])
 })
 
-t.test('WITHOUT ROWID, STRICT, generated columns, partial unique indexes, odd names and reserved words', async t => {
+t.test('WITHOUT ROWID, STRICT, generated columns, partial unique indexes, odd names and reserved words (D19)', async t => {
   const server = new FakeServer()
   const sql = `
     create table w (id text primary key, v any, n integer) strict, without rowid;
@@ -134,7 +134,7 @@ t.test('WITHOUT ROWID, STRICT, generated columns, partial unique indexes, odd na
   t.same(device.pending(), ['order:o', 'order:p'], 'a REPLACE through a generated and a partial index')
 })
 
-t.test('a BLOB in a TEXT column or a column without a type does not make the app\'s statement fail', async t => {
+t.test('a BLOB in a TEXT column or a column without a type does not make the app\'s statement fail (D24)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, sql: 'create table x (id text primary key, a text, b)', tables: ['x'] })
   const insert = device.db.prepare('insert into x values (?, ?, ?)')
@@ -147,7 +147,7 @@ t.test('a BLOB in a TEXT column or a column without a type does not make the app
 })
 
 for (const columns of [64, 200, 501, 1000]) {
-  t.test(`a table of ${columns} columns is captured, sent, applied and merged`, async t => {
+  t.test(`a table of ${columns} columns is captured, sent, applied and merged (D25)`, async t => {
     const names = Array.from({ length: columns - 1 }, (_, i) => `c${i}`)
     const sql = `create table wide (id text primary key, ${names.map(name => `${name} text`).join(', ')})`
     const server = new FakeServer()
@@ -164,7 +164,7 @@ for (const columns of [64, 200, 501, 1000]) {
   })
 }
 
-t.test('100,000 rows changed in one transaction go up in bounded batches', async t => {
+t.test('100,000 rows changed in one transaction go up in bounded batches (D20)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, sql: 'create table n (id integer primary key, v text)', tables: ['n'], uploadBatchSize: 10_000 })
   device.db.exec("with recursive s(i) as (select 1 union all select i + 1 from s where i < 100000) insert into n select i, 'v' || i from s")
@@ -199,7 +199,7 @@ t.test('a table that is added later has its rows queued, and one that is left ou
   t.equal(server.payload('authors', id(1))?.['name'], 'Changed')
 })
 
-t.test('opening refuses by name what cannot be synced, and leaves the file as it was', async t => {
+t.test('opening refuses by name what cannot be synced, and leaves the file as it was (D19)', async t => {
   const refused: Array<[string, string, RegExp]> = [
     ['', 'x', /Table x .* no such table/],
     ['create view x as select 1 as id', 'x', /view/],

@@ -93,7 +93,7 @@ for (const order of ['upload first', 'download first']) {
       }])
     })
 
-    t.test(`${order}, ${rule}: edited here, deleted there`, async t => {
+    t.test(`${order}, ${rule}: edited here, deleted there (J1, J4)`, async t => {
       const { device, server } = await collide(t, rule, "update authors set name = 'mine'", null)
       await settle(device)
       t.same(device.all('select name from authors'), rule === 'serverWins' ? [] : [{ name: 'mine' }])
@@ -102,7 +102,7 @@ for (const order of ['upload first', 'download first']) {
       t.match(device.client.status(), { pending: 0, held: 0 })
     })
 
-    t.test(`${order}, ${rule}: deleted here, edited there`, async t => {
+    t.test(`${order}, ${rule}: deleted here, edited there (J1)`, async t => {
       const { device, server } = await collide(t, rule, 'delete from authors', { id: id(1), name: 'theirs', email: 'base@x' })
       await settle(device)
       t.same(device.all('select name from authors'), rule === 'serverWins' ? [{ name: 'theirs' }] : [])

@@ -66,7 +66,7 @@ t.test('the fault-free day', async t => {
   t.equal(device.all('select count(*) as n from posts')[0]?.['n'], 5)
 })
 
-t.test('a crash at any driver call changes nothing of how the day ends', async t => {
+t.test('a crash at any driver call changes nothing of how the day ends (D1, D2, D3)', async t => {
   const clean = await prepare(t)
   await clean.device.client.syncOnce()
   const expected = picture(clean.server, clean.device)
@@ -96,7 +96,7 @@ t.test('a crash at any driver call changes nothing of how the day ends', async t
   t.ok(crashes > 200, `${crashes} crashes`)
 })
 
-t.test('a request or a reply that is lost, at any exchange', async t => {
+t.test('a request or a reply that is lost, at any exchange (B1, B2, B4)', async t => {
   const clean = await prepare(t)
   await clean.device.client.syncOnce()
   const expected = picture(clean.server, clean.device)

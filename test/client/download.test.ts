@@ -41,7 +41,7 @@ t.test('a window that was interrupted goes on with the page that is missing, als
   t.same(server.downloads.map(query => query.get('after')), ['0', '2', '4'])
 })
 
-t.test('children before parents, circles and self-loops, across pages, with foreign keys on', async t => {
+t.test('children before parents, circles and self-loops, across pages, with foreign keys on (K2)', async t => {
   const server = new FakeServer()
   const sql = 'create table a (id text primary key, b text references b, up text references a); create table b (id text primary key, a text not null references a)'
   const device = createDevice(t, { server, sql, tables: ['a', 'b'] })
@@ -220,7 +220,7 @@ t.test('an older version than the known one is passed over', async t => {
   t.same(device.all('select name, email from authors'), [{ name: 'v2', email: 'mine' }])
 })
 
-t.test('hydrate brings everything again and keeps local edits', async t => {
+t.test('hydrate brings everything again and keeps local edits (L3)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })
   device.db.exec(`insert into authors values ('${id(1)}', 'One', null)`)

@@ -23,7 +23,7 @@ t.test('the first request is an empty upload; later ones send the epoch', async 
   t.equal(seen.length, 3)
 })
 
-t.test('another epoch: a typed error, and nothing on the device changes', async t => {
+t.test('another epoch: a typed error, and nothing on the device changes (L9)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })
   device.db.exec(author(1))
@@ -65,7 +65,7 @@ t.test('a reinstalled device goes on numbering, and gets its own rows back', asy
   t.equal(server.downloads.at(-1)?.get('include_self'), 'false', 'only the first window')
 })
 
-t.test('a file restored from a backup takes a new source id before it uploads anything, and loses nothing', async t => {
+t.test('a file restored from a backup takes a new source id before it uploads anything, and loses nothing (D8)', async t => {
   const server = new FakeServer()
   let device = createDevice(t, { server, deviceId: 'phone', uploadBatchSize: 2 })
   device.db.exec(author(1) + author(2))
@@ -91,7 +91,7 @@ t.test('a file restored from a backup takes a new source id before it uploads an
   t.ok(server.uploads.every(({ source, changes }) => source !== 'phone' || changes.every(({ pk }) => pk !== id(4))))
 })
 
-t.test('two copies of one file that both write: one moves to a new id, and nothing is lost', async t => {
+t.test('two copies of one file that both write: one moves to a new id, and nothing is lost (D9)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, deviceId: 'phone' })
   device.db.exec(author(1))
@@ -113,7 +113,7 @@ t.test('two copies of one file that both write: one moves to a new id, and nothi
   t.not(clone.client.status().deviceId, 'phone')
 })
 
-t.test('a clone that only downloads notices it from the page', async t => {
+t.test('a clone that only downloads notices it from the page (D9)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, deviceId: 'phone' })
   device.db.exec(author(1))
@@ -144,7 +144,7 @@ t.test('after a rotation the frozen batch goes up under the new id, once', async
   t.match(device.reopen().client.status(), { userId: 'ann' }, 'the app may go on naming the id that it gave')
 })
 
-t.test('a file belongs to one user and one device', async t => {
+t.test('a file belongs to one user and one device (D13)', async t => {
   const device = createDevice(t, { deviceId: 'phone' })
   t.throws(() => device.reopen({ userId: 'bob' }), { code: 'wrong_user' })
   t.throws(() => device.reopen({ deviceId: 'tablet' }), { code: 'wrong_device' })

@@ -8,7 +8,7 @@ import { FakeServer, reply } from './fake-server.js'
 
 const html = (status: number): Response => new Response('<html>Sign in</html>', { status, headers: { 'content-type': 'text/html' } })
 
-t.test('no reply but a JSON reply of ours counts as one', async t => {
+t.test('no reply but a JSON reply of ours counts as one (B4, B14, B15)', async t => {
   const answers: Array<[string, () => Response, object?]> = [
     ['not_json', () => html(200)],
     ['not_json', () => reply(200, '{"accepted":true,"statu')],
@@ -50,7 +50,7 @@ t.test('no reply but a JSON reply of ours counts as one', async t => {
   }
 })
 
-t.test('a server that never answers, or stops in the middle, ends in a timeout', async t => {
+t.test('a server that never answers, or stops in the middle, ends in a timeout (B11)', async t => {
   for (const stop of ['before', 'within'] as const) {
     const device = createDevice(t, {
       timeoutMs: 20,
@@ -138,7 +138,7 @@ t.test('getToken that throws', async t => {
   await t.rejects(device.client.syncOnce(), { code: 'token_unavailable', cause: { message: 'signed out' } })
 })
 
-t.test('Retry-After as seconds or date, never negative, never for ever', async t => {
+t.test('Retry-After as seconds or date, never negative, never for ever (B15, E4)', async t => {
   const now = Date.parse('2026-01-01T00:00:00Z')
   t.equal(retryAfter('120', now), 120)
   t.equal(retryAfter('Thu, 01 Jan 2026 00:00:30 GMT', now), 30)

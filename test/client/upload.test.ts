@@ -25,7 +25,7 @@ t.test('a row made and removed between two uploads is never sent', async t => {
   t.same(device.pending(), [])
 })
 
-t.test('a row removed while the reply to its insert is lost is deleted everywhere', async t => {
+t.test('a row removed while the reply to its insert is lost is deleted everywhere (A21)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })
   device.db.exec(author(1))
@@ -64,7 +64,7 @@ t.test('a retry sends the same bytes, after a restart too, whatever the app did 
   t.same(server.log.map(({ id, pk, version }) => [id, pk, version]), [[1, id(1), 1], [2, id(2), 1], [3, id(1), 2], [4, id(3), 1]])
 })
 
-t.test('an edit made while the upload is in flight is a new change with a new id on the new version', async t => {
+t.test('an edit made while the upload is in flight is a new change with a new id on the new version (A20)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })
   device.db.exec(author(1) + author(2))
@@ -150,7 +150,7 @@ t.test('a newer edit takes over the image of a refused or conflicting change', a
   t.equal(device.client.status().conflicts, 0, 'different columns are no conflict')
 })
 
-t.test('fk_missing is retried by itself once the parent went up or came down, and no oftener', async t => {
+t.test('fk_missing is retried by itself once the parent went up or came down, and no oftener (K1)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, uploadBatchSize: 10 })
   server.refuse = ({ table, payload }) => {
@@ -200,7 +200,7 @@ t.test('discardHeld takes the server\'s row: its old values, or none', async t =
   t.equal(device.client.discardHeld(999), false)
 })
 
-t.test('a unique value taken by a peer: the row stays, marked, and both converge once it is changed', async t => {
+t.test('a unique value taken by a peer: the row stays, marked, and both converge once it is changed (K8)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })
   server.refuse = ({ payload, pk }) => {
@@ -218,7 +218,7 @@ t.test('a unique value taken by a peer: the row stays, marked, and both converge
   t.match(device.client.status(), { held: 0, shadow: 0, pending: 0 })
 })
 
-t.test('a batch that is too large is halved, by verdict or by 413; one row that is too large alone is held', async t => {
+t.test('a batch that is too large is halved, by verdict or by 413; one row that is too large alone is held (G1)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, uploadBatchSize: 8 })
   device.db.exec([1, 2, 3, 4, 5, 6, 7].map(n => author(n)).join('') + author(8, 'huge'))
@@ -279,7 +279,7 @@ t.test('the client never writes inside the app\'s transaction', async t => {
   t.equal(server.log.length, 1)
 })
 
-t.test('keys that cannot travel are held by name, and can be discarded', async t => {
+t.test('keys that cannot travel are held by name, and can be discarded (H5, H14)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, sql: 'create table x (id text primary key, v text); create table b (id blob primary key); create table i (id int primary key)', tables: ['x', 'b', 'i'] })
   const upper = 'ABCDEF00-0000-4000-8000-000000000001'

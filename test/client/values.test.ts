@@ -29,7 +29,7 @@ function pair (t: Test): { server: FakeServer, from: ReturnType<typeof createDev
   return { server, from, to, same }
 }
 
-t.test('integers to 64 bits, reals, texts and blobs', async t => {
+t.test('integers to 64 bits, reals, texts and blobs (H8)', async t => {
   const { server, from, same } = pair(t)
   const integers = ['0', '-1', '9007199254740991', '9007199254740993', '-9007199254740993', '9223372036854775807', '-9223372036854775808']
   integers.forEach((text, i) => from.db.prepare('insert into v (id, i, n) values (?, cast(? as integer), cast(? as integer))').run(i + 1, text, text))
@@ -46,7 +46,7 @@ t.test('integers to 64 bits, reals, texts and blobs', async t => {
   t.equal(membersOf(server.rows.get('v:400')?.payload as string).get('b'), 'null')
 })
 
-t.test('a value of another storage class than its column travels as it is stored', async t => {
+t.test('a value of another storage class than its column travels as it is stored (H24)', async t => {
   const { server, from, same } = pair(t)
   from.db.exec("insert into v (id, i, r, s) values (1, 'abc', 'def', 1.5), (2, 1.5, 7, 12), (3, '0012', '', x'')")
   from.db.exec('update v set s = null where id = 3')
@@ -55,7 +55,7 @@ t.test('a value of another storage class than its column travels as it is stored
   t.equal(membersOf(server.rows.get('v:1')?.payload as string).get('s'), '"1.5"')
 })
 
-t.test('what cannot travel is held and names its column', async t => {
+t.test('what cannot travel is held and names its column (H5, H7, H8)', async t => {
   const { server, from } = pair(t)
   from.db.exec(`insert into v (id, r) values (1, 9e999);
     insert into v (id, r) values (2, -9e999);

@@ -38,7 +38,7 @@ const names = async (sql: Sql) => (await sql<Array<{ name: string }>>`select nam
 const both = (id: number, name: string, base: number) => [put(id, 'users', X, john(`X${name}`), base), put(id + 1, 'users', Y, john(`Y${name}`), base)]
 const body = (changes: object[]) => JSON.stringify({ changes })
 
-t.test('G0: writes of an upload and of the app\'s own transaction do not mix', async t => {
+t.test('G0: writes of an upload and of the app\'s own transaction do not mix (A25)', async t => {
   const { user, sql } = await world(t)
   const { trx, end } = await begin(t, sql)
   await trx`update business.users set name = 'Xapp' where id = ${X}`
@@ -50,7 +50,7 @@ t.test('G0: writes of an upload and of the app\'s own transaction do not mix', a
   t.strictSame(await names(sql), statusCode === 200 ? ['X2', 'Y2'] : ['Xapp', 'Yapp'], String(statusCode))
 })
 
-t.test('G0: writes of two uploads do not mix, whatever their order', async t => {
+t.test('G0: writes of two uploads do not mix, whatever their order (A25)', async t => {
   const { user, there, sql } = await world(t)
   for (let round = 1; round <= 10; round++) {
     const [a, b] = [both(2 * round, `a${round}`, round), both(2 * round, `b${round}`, round).reverse()]
@@ -63,7 +63,7 @@ t.test('G0: writes of two uploads do not mix, whatever their order', async t => 
   await assertSound(t, sql, 'alice')
 })
 
-t.test('G1a: what an upload wrote and took back is seen by nobody', async t => {
+t.test('G1a: what an upload wrote and took back is seen by nobody (A25)', async t => {
   const { user, there, sql } = await world(t)
   const { trx, end } = await begin(t, sql)
   await trx`select from business.users where id = ${Y} for update`
@@ -80,7 +80,7 @@ t.test('G1a: what an upload wrote and took back is seen by nobody', async t => {
   t.equal((await log(sql, 'alice')).length, 2)
 })
 
-t.test('G1a: what the app\'s transaction wrote and took back is in no stream', async t => {
+t.test('G1a: what the app\'s transaction wrote and took back is in no stream (A25)', async t => {
   const { user, sql } = await world(t)
   const { trx, end } = await begin(t, sql)
   await trx`update business.users set name = 'Xnever' where id = ${X}`
@@ -93,7 +93,7 @@ t.test('G1a: what the app\'s transaction wrote and took back is in no stream', a
   t.strictSame(await names(sql), ['X1', 'Y1'])
 })
 
-t.test('G1b: the steps of one batch are seen all at once', async t => {
+t.test('G1b: the steps of one batch are seen all at once (A25)', async t => {
   const { user, there, sql } = await world(t)
   let done = false
   const reads: number[] = []
@@ -113,7 +113,7 @@ t.test('G1b: the steps of one batch are seen all at once', async t => {
   await assertSound(t, sql, 'alice')
 })
 
-t.test('G1c: of two uploads, one sees the other\'s write and not the reverse', async t => {
+t.test('G1c: of two uploads, one sees the other\'s write and not the reverse (A25)', async t => {
   const { user, there, sql } = await world(t)
   for (let round = 1; round <= 15; round++) {
     // Each writes one row and asks for the other by a base that is never right, so that it is shown.
@@ -128,7 +128,7 @@ t.test('G1c: of two uploads, one sees the other\'s write and not the reverse', a
   await assertSound(t, sql, 'alice')
 })
 
-t.test('OTV, G-single, PMP: a window shows one moment, however its pages and the uploads interleave', async t => {
+t.test('OTV, G-single, PMP: a window shows one moment, however its pages and the uploads interleave (A25)', async t => {
   const { user, there, sql } = await world(t)
   await user('alice').upload(both(1, '2', 1))
   const reader = there('alice', 'reader')
@@ -151,7 +151,7 @@ t.test('OTV, G-single, PMP: a window shows one moment, however its pages and the
   await assertSound(t, sql, 'alice')
 })
 
-t.test('P4: no update is lost between devices; the app\'s own SQL, which knows no versions, may overwrite one', async t => {
+t.test('P4: no update is lost between devices; the app\'s own SQL, which knows no versions, may overwrite one (A25)', async t => {
   const { user, there, sql } = await world(t)
   const replies = await Promise.all([user('alice', 'a').upload([put(1, 'users', X, john('Xa'), 1)]), there('alice', 'b').upload([put(1, 'users', X, john('Xb'), 1)])])
   t.strictSame(replies.map(({ statuses }) => statuses[0]?.status).sort(), ['applied', 'conflict'])
@@ -165,7 +165,7 @@ t.test('P4: no update is lost between devices; the app\'s own SQL, which knows n
   await assertSound(t, sql, 'alice')
 })
 
-t.test('G2-item: a change is judged by the version of its own row, so that write skew over two rows is possible, as documented', async t => {
+t.test('G2-item: a change is judged by the version of its own row, so that write skew over two rows is possible, as documented (A25)', async t => {
   const { user, there, sql } = await world(t)
   // Both saw X1 and Y1; each changes one of them because of the other.
   const replies = await Promise.all([user('alice', 'a').upload([put(1, 'users', X, john('Xskew'), 1)]), there('alice', 'b').upload([put(1, 'users', Y, john('Yskew'), 1)])])
