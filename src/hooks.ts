@@ -28,13 +28,13 @@ export type Authorization = boolean | string | undefined | void
 
 /**
  * Asked once for every change that is about to be applied, never for a replay. Throws where it cannot tell: then the
- * whole upload is answered 500 and sent again. May be asked again for the same change when a transaction is tried again.
+ * whole upload is answered 500 (503 where an answer takes more than ten seconds) and sent again. May be asked again for the same change when a transaction is tried again.
  */
 export type Authorize = (change: HookChange, identity: Required<Identity>) => Authorization | Promise<Authorization>
 
 /**
  * Asked once for all changes of an upload that are about to be applied, inside its transaction. `trx` may read and cannot
- * write. Gives the changes that the app refuses.
+ * write, and is good for the time of the call. Gives the changes that the app refuses.
  */
 export type BeforeApply = (batch: {
   changes: readonly HookChange[]
@@ -43,10 +43,12 @@ export type BeforeApply = (batch: {
 }) => Rejection[] | undefined | void | Promise<Rejection[] | undefined | void>
 
 /**
- * Writes rows of one table wherever the app keeps them, inside the upload's transaction. Gets the rows in an order in which
- * they can be written (parents first, no row twice) and gives those that it refuses; where it refuses any, nothing of what it
- * wrote stays, and it is asked again without them. An error of the database refuses the rows it is about; any other exception
- * ends the upload with 500. `payload` is the whole row, with what an update left out.
+ * Writes rows of one table wherever the app keeps them, inside the upload's transaction. Gets the rows in the order of the
+ * request, no row twice, deletions in calls of their own after the others, and gives those that it refuses; where it refuses
+ * any, nothing of what it wrote stays, and it is asked again without them. An error of the database refuses the row it is
+ * about, which the plugin finds by asking again with fewer rows; any other exception ends the upload with 500. `payload` is
+ * the whole row, with what an update left out. The plugin does not know foreign keys among the app's own tables: make them
+ * deferrable. `trx` is good for the time of the call, and is neither to be begun nor ended there.
  */
 export type Materializer = (batch: {
   rows: readonly HookChange[]

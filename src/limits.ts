@@ -106,8 +106,11 @@ export const CATALOG_CHECK_INTERVAL_MS = 5_000
 /** Times that an upload starts again because the tables changed under it. */
 export const MAX_CATALOG_RETRIES = 3
 
-/** Longest that the app's own hooks and materializers may take for one upload: they hold a connection and the stream's lock. Below IDLE_IN_TRANSACTION_TIMEOUT_MS. */
+/** Longest that one call of the app's own hooks and materializers may take: it holds a connection and the stream's lock. Below IDLE_IN_TRANSACTION_TIMEOUT_MS. */
 export const HOOK_TIMEOUT_MS = 10_000
+
+/** Longest that all these calls of one upload may take together: finding the rows that a materializer fails at takes many. Beyond it the batch is too large. */
+export const MAX_HOOKS_MS = 30_000
 
 /** Changes for which `authorize` is asked at the same time. */
 export const MAX_CONCURRENT_HOOKS = 16

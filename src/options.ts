@@ -90,8 +90,11 @@ export interface OversyncOptions {
   authorize?: Authorize
   /** Says of all changes of an upload together whether they may be made, with a transaction to read in. */
   beforeApply?: BeforeApply
-  /** Tells whether the caller may see and retry what could not be materialized. Only with it are the admin routes there. */
-  admin?: (request: FastifyRequest) => boolean | Promise<boolean>
+  /**
+   * Tells whether the caller may see and retry what could not be materialized: false answers 403, null or an exception 401.
+   * Only with it are the admin routes there.
+   */
+  admin?: (request: FastifyRequest) => boolean | null | undefined | Promise<boolean | null | undefined>
   /** Path before `/admin/materialize-failures`. Default: none. */
   adminPrefix?: string
   /** Where counters and histograms go; docs/metrics.md lists them. Default: nowhere. */

@@ -55,6 +55,11 @@ export class Catalog {
     return this.#registrations.filter(({ direction }) => direction === 'up').map(({ schema, table }) => this.#ids.get(`${schema}.${table}`) as number)
   }
 
+  /** Columns that do not travel, by the number of their table, whether it can sync at the moment or not. */
+  get excluded (): Array<{ tableId: number, columns: string[] }> {
+    return this.#registrations.filter(({ exclude }) => exclude.size > 0).map(({ schema, table, exclude }) => ({ tableId: this.#ids.get(`${schema}.${table}`) as number, columns: [...exclude] }))
+  }
+
   /** Throws CatalogChanged where the catalog, as the transaction sees it, is not the snapshot's. */
   async requireUnchanged (trx: Kysely<Database>, { text }: CatalogSnapshot): Promise<void> {
     const texts = await readCatalog(trx, this.#registrations)

@@ -31,6 +31,7 @@ export async function adminRoutes (app: FastifyInstance, { service, admin, getId
     reply.header('cache-control', 'no-store')
     if (request.routeOptions.config.oversync === undefined) return
     const answer = await askApp(request, async request => await admin(request))
+    if (answer === null || answer === undefined) throw new SyncError('authentication_failed', 'Sign in first.')
     if (answer !== true) throw new SyncError('forbidden', 'This caller is no operator.')
   })
 

@@ -1,6 +1,6 @@
 import type { LedgerEntry } from '../storage/change-log.js'
 import { rowKey, type RowState } from '../storage/row-state.js'
-import { canonical, editObject, membersOf, withoutLast } from './json-text.js'
+import { canonical, withoutLast, withoutMembers } from './json-text.js'
 import { digestOf } from './payload-digest.js'
 import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 
@@ -143,9 +143,10 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
 function isSameContent (change: PreparedChange, entry: LedgerEntry, spellings: Map<string, string>): boolean {
   if (change.row !== rowKey(entry.tableId, entry.pk) || (change.op === 'DELETE') !== entry.deletes) return false
   if (change.payload === null || entry.payload === null) return change.payload === entry.payload
-  if (entry.digest !== null) return digestOf(canonicalOnce(change.payload)) === entry.digest
+  // A column may have been excluded after the change was applied.
+  if (entry.digest !== null) return digestOf(canonicalOnce(change.payload)) === entry.digest || (change.beforeExclusion !== null && digestOf(canonical(change.beforeExclusion)) === entry.digest)
   const stored = entry.carried === 0 ? entry.payload : withoutLast(entry.payload, entry.carried)
-  const sent = change.table.excluded.size === 0 ? stored : withoutMembers(stored, change.table.excluded)
+  const sent = withoutMembers(stored, change.table.excluded)
   return change.payload === sent || canonicalOnce(change.payload) === canonicalOnce(sent)
 
   function canonicalOnce (text: string): string {
@@ -155,12 +156,6 @@ function isSameContent (change: PreparedChange, entry: LedgerEntry, spellings: M
     spellings.set(text, spelling)
     return spelling
   }
-}
-
-/** A column may have been excluded after the change was applied. */
-function withoutMembers (text: string, names: ReadonlySet<string>): string {
-  const members = membersOf(text)
-  return editObject(text, members, new Map(), new Set(members.flatMap(({ key }, i) => names.has(key) ? [i] : [])))
 }
 
 /** Nobody gets so far by editing; what is beyond would not travel exactly. */

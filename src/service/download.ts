@@ -28,7 +28,8 @@ export interface DownloadResult {
 
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
-  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables: context.catalog.upOnly }
+  const { upOnly, excluded } = context.catalog
+  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables: upOnly, excluded }
   const page = await reading(async () => {
     const found = await readPage(context.replica ?? context.db, context.metadata, identity, request)
     if (found !== null) return { ...found, mayLag: context.replica !== null }
@@ -45,7 +46,7 @@ export async function download (context: DownloadContext, identity: Required<Ide
 }
 
 /** The query with its defaults. The routes have checked the types; other callers may not have. */
-function toRequest (query: DownloadQuery, maxDownloadLimit: number): Omit<PageRequest, 'hiddenTables'> {
+function toRequest (query: DownloadQuery, maxDownloadLimit: number): Omit<PageRequest, 'hiddenTables' | 'excluded'> {
   const { after = 0, limit = Math.min(DEFAULT_DOWNLOAD_LIMIT, maxDownloadLimit), until = 0, include_self: includeSelf = false, schema = null } = query
   for (const [name, value] of Object.entries({ after, until, floor: query.floor ?? 0 })) {
     if (!Number.isSafeInteger(value) || value < 0) throw new SyncError('invalid_request', `Parameter "${name}" must be an integer from 0 to ${Number.MAX_SAFE_INTEGER}.`)

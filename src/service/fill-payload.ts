@@ -53,9 +53,11 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
     }
   }
   prepared.payload = editObject(text, members, replaced, removed)
+  if (removed.size > 0) prepared.beforeExclusion = editObject(text, members, replaced, new Set())
   if (table.owner !== null && !keys.includes(table.owner.column)) {
     // The device has no such column; others may.
     prepared.payload = withMember(prepared.payload, keys.length === 0, table.owner.column, scope)
+    if (prepared.beforeExclusion !== null) prepared.beforeExclusion = withMember(prepared.beforeExclusion, false, table.owner.column, scope)
     keys.push(table.owner.column)
   }
   prepared.shape = shapeOf(keys)

@@ -1,8 +1,34 @@
 import { SyncError } from '../errors.js'
-import { RETRY_AFTER_SECONDS } from '../limits.js'
+import { HOOK_TIMEOUT_MS, MAX_HOOKS_MS, RETRY_AFTER_SECONDS } from '../limits.js'
+import { BatchTooLarge } from './batch-too-large.js'
 
-/** What the app's own code answers; `unavailable` where it does not within `timeoutMs`: it may hold a connection and a lock meanwhile. */
-export async function inTime<T> (what: string, timeoutMs: number, work: () => T | Promise<T>): Promise<T> {
+/** The time that code of the app may take of one upload: it holds a connection and the stream's lock meanwhile. */
+export class HookTime {
+  readonly callMs: number
+  #leftMs: number
+
+  constructor (callMs = HOOK_TIMEOUT_MS, totalMs = MAX_HOOKS_MS) {
+    this.callMs = callMs
+    this.#leftMs = totalMs
+  }
+
+  /**
+   * What the app's own code answers. Throws `unavailable` where it does not in time, and BatchTooLarge where all its calls
+   * together took too long. The signal says that nobody waits any more.
+   */
+  async run<T> (what: string, work: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
+    if (this.#leftMs <= 0) throw new BatchTooLarge('The app needs too long for this batch.')
+    const started = performance.now()
+    try {
+      return await inTime(what, this.callMs, work)
+    } finally {
+      this.#leftMs -= performance.now() - started
+    }
+  }
+}
+
+async function inTime<T> (what: string, timeoutMs: number, work: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
+  const over = new AbortController()
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
@@ -11,8 +37,9 @@ export async function inTime<T> (what: string, timeoutMs: number, work: () => T 
   })
   try {
     // Not before the timer is set: it may throw, and it may block.
-    return await Promise.race([(async () => await work())(), timeout])
+    return await Promise.race([(async () => await work(over.signal))(), timeout])
   } finally {
     clearTimeout(timer)
+    over.abort()
   }
 }

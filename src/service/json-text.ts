@@ -169,6 +169,13 @@ export function editObject (text: string, members: Member[], replaced: ReadonlyM
   return edited + text.slice(copied)
 }
 
+/** An object's text without the members of the given names. */
+export function withoutMembers (text: string, names: ReadonlySet<string>): string {
+  if (names.size === 0) return text
+  const members = membersOf(text)
+  return editObject(text, members, new Map(), new Set(members.flatMap(({ key }, i) => names.has(key) ? [i] : [])))
+}
+
 /** An object's text with the members of another laid over it. */
 export function overlayObject (text: string, over: string): string {
   const members = membersOf(text)

@@ -40,6 +40,8 @@ export interface PreparedChange {
   base: number
   /** The text to store; null for a deletion. */
   payload: string | null
+  /** The payload with the excluded columns that the device sent; null where it sent none. */
+  beforeExclusion: string | null
   /** Hash of the payload's keys; 0 for a deletion. */
   shape: number
   /** Columns of the business table that the payload has, sorted. */
@@ -107,6 +109,7 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
     row,
     base: change.server_version,
     payload: null,
+    beforeExclusion: null,
     shape: 0,
     columns: [],
     unknown: [],

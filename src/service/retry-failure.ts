@@ -7,7 +7,7 @@ import { isWritable, type TableSpec } from '../materializer/table-spec.js'
 import type { Metrics } from '../metrics.js'
 import { appendEntries, readPayloads, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
-import { claimFailure, findFailure, forgetFailures, writeFailures, type ListedFailure } from '../storage/materialize-failure.js'
+import { claimFailure, findFailure, forgetFailures, readFailed, writeFailures, type ListedFailure } from '../storage/materialize-failure.js'
 import type { Metadata } from '../storage/metadata.js'
 import { readRowStates, rowKey, type RowState } from '../storage/row-state.js'
 import { SERVER_SOURCE_NO } from '../storage/source.js'
@@ -17,6 +17,7 @@ import { materializersOf } from './app-hooks.js'
 import { ByteBudget } from './byte-budget.js'
 import type { Judgement } from './decide.js'
 import { toFailure } from './failures.js'
+import { HookTime } from './in-time.js'
 import { columnsOf, followDeletions, toEntry } from './server-changes.js'
 import { withCatalog } from './with-catalog.js'
 import { writeRows } from './write-rows.js'
@@ -60,32 +61,34 @@ async function writeAgain ({ metadata, catalog }: RetryContext, trx: Transaction
   const states = await readRowStates(trx, metadata, scopeId, [{ tableId: table.id, pk }])
   const state = states.get(row) as RowState
   const payload = state.deleted ? null : (await readPayloads(trx, metadata, scopeId, [state.serverId], spend)).get(state.serverId) ?? null
+  // What the table does not have is inserted and never updated or deleted: a row under its key would be somebody else's.
+  const inTable = (await readFailed(trx, metadata, scopeId, [{ tableId: table.id, pk }])).get(row) === true
   const { culprits, affected } = await writeRows({
     trx,
     scope,
-    askMaterializer: materializersOf({ userId: failure.user_id ?? scope, deviceId: failure.source_id ?? 'oversync:server', scope }),
+    askMaterializer: materializersOf({ userId: failure.user_id ?? scope, deviceId: failure.source_id ?? 'oversync:server', scope }, new HookTime()),
     requireCatalog: async () => { await catalog.requireUnchanged(trx, snapshot) },
     isOurs: async rows => {
       for (const [key, found] of await readRowStates(trx, metadata, scopeId, rows.map(({ table, pk }) => ({ tableId: table.id, pk })))) states.set(key, found)
       return new Set(rows.map(({ row }) => row).filter(row => states.get(row)?.deleted === false))
     }
-  }, [toWrite(table, row, pk, state, payload)], [])
+  }, state.deleted && !inTable ? [] : [toWrite(table, row, pk, state, payload, inTable)], [])
   const culprit = culprits.get(0)
   if (culprit !== undefined) {
-    await writeFailures(trx, metadata, scopeId, [toFailure(culprit, { tableId: table.id, pk, sourceNo: SERVER_SOURCE_NO, version: state.version, op: state.deleted ? 'DELETE' : 'UPDATE' })])
+    await writeFailures(trx, metadata, scopeId, [toFailure(culprit, { tableId: table.id, pk, sourceNo: SERVER_SOURCE_NO, version: state.version, op: state.deleted ? 'DELETE' : inTable ? 'UPDATE' : 'INSERT', inTable })])
     return { id, status: 'failed', failure: await findFailure(trx, metadata, id) as ListedFailure }
   }
   await forgetFailures(trx, metadata, scopeId, [{ tableId: table.id, pk }])
   const judgement: Judgement = { decisions: [], writes: [], rows: new Map([[row, { ...state, write: null }]]) }
   // The row is in the stream already: what the database made of it now is a change of the server's own.
-  const altered = payload === null || !table.materialize ? [] : [{ row, table, pk, effect: 'alter' as const, columns: [], constraint: '', cause: toWrite(table, row, pk, state, payload) }]
+  const altered = payload === null || !table.materialize ? [] : [{ row, table, pk, effect: 'alter' as const, columns: [], constraint: '', cause: toWrite(table, row, pk, state, payload, true) }]
   const changes = await followDeletions(trx, metadata, scopeId, judgement, [...affected, ...altered], states, spend)
   const entries = changes.map((change, i) => toEntry(change, head + i + 1))
   if (entries.length > 0) await appendEntries(trx, metadata, scopeId, SERVER_SOURCE_NO, entries, head + entries.length, 0)
   return { id, status: 'materialized' }
 }
 
-function toWrite (table: TableSpec, row: string, pk: string, { version, deleted }: RowState, payload: string | null): RowWrite {
+function toWrite (table: TableSpec, row: string, pk: string, { version, deleted }: RowState, payload: string | null, inTable: boolean): RowWrite {
   return {
     index: 0,
     place: 0,
@@ -95,8 +98,8 @@ function toWrite (table: TableSpec, row: string, pk: string, { version, deleted 
     version,
     payload,
     whole: payload,
-    hadRow: true,
-    verb: deleted ? 'delete' : 'update',
+    hadRow: inTable,
+    verb: deleted ? 'delete' : inTable ? 'update' : 'insert',
     columns: payload === null ? [] : columnsOf(table, payload).filter(name => isWritable(table, name)),
     references: []
   }

@@ -13,7 +13,7 @@ import { shapeOf } from './payload-shape.js'
 
 /** A change that the server makes itself, since the database did. */
 export interface ServerChange {
-  tableId: number
+  table: TableSpec
   pk: string
   final: FinalRow
   op: 'UPDATE' | 'DELETE'
@@ -56,11 +56,11 @@ export async function followDeletions (trx: Transaction<Database>, metadata: Met
 
   function change ({ row, table, pk }: AffectedRow, final: FinalRow, payload: string | null): ServerChange {
     judgement.rows.set(row, final)
-    return { tableId: table.id, pk, final, payload, op: payload === null ? 'DELETE' : 'UPDATE', shape: payload === null ? 0 : shapeOf(membersOf(payload).map(({ key }) => key)) }
+    return { table, pk, final, payload, op: payload === null ? 'DELETE' : 'UPDATE', shape: payload === null ? 0 : shapeOf(membersOf(payload).map(({ key }) => key)) }
   }
 }
 
 /** The log entry of a server's change at its position, which is also its number. */
-export function toEntry ({ tableId, pk, final, op, payload, shape }: ServerChange, serverId: number): NewEntry {
-  return { serverId, sourceChangeId: serverId, tableId, op, pk, version: final.version, payload, shape, carried: 0, digest: null, last: true, sourceNo: SERVER_SOURCE_NO }
+export function toEntry ({ table, pk, final, op, payload, shape }: ServerChange, serverId: number): NewEntry {
+  return { serverId, sourceChangeId: serverId, tableId: table.id, op, pk, version: final.version, payload, shape, carried: 0, digest: null, last: true, sourceNo: SERVER_SOURCE_NO }
 }

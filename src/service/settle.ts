@@ -14,7 +14,8 @@ import { askHooks, materializersOf, type AppHooks } from './app-hooks.js'
 import { completePayloads } from './complete-payloads.js'
 import { decide, type Judgement, type Known } from './decide.js'
 import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
-import { tiesOf, toRowWrite } from './to-row-write.js'
+import { tiesOf, toRowWrites } from './to-row-write.js'
+import type { HookTime } from './in-time.js'
 import { orderWrites } from './write-order.js'
 import { writeRows, type Culprit } from './write-rows.js'
 
@@ -24,6 +25,7 @@ export interface SettleContext {
   /** Throws CatalogChanged where the tables are not as the changes were prepared for. */
   requireCatalog: () => Promise<void>
   hooks: AppHooks
+  hookTime: HookTime
   identity: Required<Identity>
   stream: Stream
   maxPayloadBytes: number
@@ -37,17 +39,19 @@ export interface Settled {
   affected: AffectedRow[]
   /** Changes of tables that record failures, which are in the stream and could not be written, by index. */
   failures: Map<number, Culprit>
+  /** Whether the tables have the rows of the batch now, by row. */
+  inTable: Map<string, boolean>
   /** States of rows as the stream has them: those of the batch, and those that deletions affected. */
   states: Map<string, RowState>
 }
 
 /** Decides, asks the app and writes the business rows, again without what was refused, until all agree. */
-export async function settle (context: SettleContext, prepared: Array<PreparedChange | UnreadableChange>, known: Known): Promise<Settled> {
+export async function settle (context: SettleContext, prepared: Array<PreparedChange | UnreadableChange>, known: Known, failed: ReadonlyMap<string, boolean>): Promise<Settled> {
   const { trx, metadata, stream, identity, spend } = context
   const refused = new Map<number, Refusal>()
   const failures = new Map<number, Culprit>()
   const asked = new Set<number>()
-  const askMaterializer = materializersOf(identity)
+  const askMaterializer = materializersOf(identity, context.hookTime)
   for (let round = 0; round < MAX_DECISION_ROUNDS; round++) {
     const judgement = decide(prepared, known, refused)
     judgement.writes = orderWrites(judgement.writes)
@@ -56,7 +60,7 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
     // A refusal may let another change through that nobody has been asked about.
     const unasked = judgement.writes.filter(({ change }) => !asked.has(change.index))
     for (const { change } of unasked) asked.add(change.index)
-    if (refuse(await askHooks(context.hooks, trx, identity, unasked))) continue
+    if (refuse(await askHooks(context.hooks, trx, identity, unasked, context.hookTime))) continue
 
     const states = new Map(known.rows)
     const isOurs = async (rows: AffectedRow[]) => {
@@ -64,14 +68,14 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
       for (const [row, state] of await readRowStates(trx, metadata, stream.scopeId, unknown)) states.set(row, state)
       return new Set(rows.map(({ row }) => row).filter(row => judgement.rows.has(row) || states.get(row)?.deleted === false))
     }
-    const rows = judgement.writes.filter(({ change }) => (change.table.materialize || change.table.materializer !== null) && !failures.has(change.index)).map(toRowWrite)
+    const { rows, inTable } = toRowWrites(judgement.writes, failed, failures)
     const { culprits, affected } = await writeRows({
       trx, scope: identity.scope, askMaterializer, isOurs, requireCatalog: context.requireCatalog
     }, rows, tiesOf(judgement.writes))
     if (culprits.size === 0) {
       await requireKnownColumns(trx, judgement)
       context.metrics?.observe('oversync_upload_rounds', round + 1, {})
-      return { judgement, affected, failures, states }
+      return { judgement, affected, failures, inTable, states }
     }
     for (const [index, culprit] of culprits) {
       // Only what the database itself says may be recorded: a key of somebody else's row is refused whatever the option.

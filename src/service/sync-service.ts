@@ -8,7 +8,7 @@ import type { Identity, ResolvedOptions } from '../options.js'
 import { connect } from '../storage/connect.js'
 import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
-import { listFailures, type ListedFailure } from '../storage/materialize-failure.js'
+import { findFailedTables, listFailures, type ListedFailure } from '../storage/materialize-failure.js'
 import { findSource } from '../storage/source.js'
 import { ensureStream } from '../storage/stream.js'
 import { readServerSettings, type ServerSettings } from '../storage/server-settings.js'
@@ -48,7 +48,7 @@ export class OversyncService {
   }
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
-  static async open (options: ResolvedOptions, onTablesChanged?: (problems: string[]) => void): Promise<OversyncService> {
+  static async open (options: ResolvedOptions & Pick<UploadContext, 'hookTimeoutMs'>, onTablesChanged?: (problems: string[]) => void): Promise<OversyncService> {
     const connection = connect(options.database)
     const replica = options.replica === null ? null : connect(options.replica)
     const close = async () => { await Promise.all([connection.close(), replica?.close()]) }
@@ -59,7 +59,10 @@ export class OversyncService {
       const ids = await numberTables(db, metadata, options.tables)
       const catalog = await Catalog.open(db, options.tables, ids, onTablesChanged)
       const { authorize, beforeApply } = options
-      return new OversyncService(options, close, { ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, hooks: { authorize, beforeApply } }, await readServerSettings(db))
+      const context = {
+        ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata)
+      }
+      return new OversyncService(options, close, context, await readServerSettings(db))
     } catch (error) {
       await close()
       throw error
@@ -141,12 +144,14 @@ export class OversyncService {
   /** What could not be materialized of a user's changes, oldest first; `[]` where all could. */
   async materializeFailures (user: string): Promise<ListedFailure[]> {
     this.#requireOpen()
+    if (typeof user !== 'string' || user.includes('\0') || !user.isWellFormed()) throw new SyncError('invalid_request', 'The user must be text without NUL characters.')
     return await reading(async () => await listFailures(this.#context.db, this.#context.metadata, user))
   }
 
   /** Materializes the row of a failure as it is now. Throws a SyncError: `not_found`, or `retry_in_progress`. */
   async retryMaterialize (id: number): Promise<RetryResult> {
     this.#requireOpen()
+    if (!Number.isSafeInteger(id) || id < 1) throw new SyncError('invalid_request', 'The number of a failure must be an integer from 1 to 2^53-1.')
     return await retryFailure(this.#context, id)
   }
 

@@ -1,9 +1,40 @@
+import { isWritable, type TableSpec } from '../materializer/table-spec.js'
 import type { RowWrite } from '../materializer/row-write.js'
 import type { Write } from './decide.js'
+import { columnsOf } from './server-changes.js'
 
-/** A change as the materializer writes it. */
-export function toRowWrite ({ change, hadLiveRow, version, stored }: Write, place: number): RowWrite {
-  const { index, row, table, op, pk, payload, columns, parents } = change
+export interface RowWrites {
+  rows: RowWrite[]
+  /** Whether the tables have the rows once these are written, by row. */
+  inTable: Map<string, boolean>
+}
+
+export function isWrittenToTable ({ materialize, materializer }: TableSpec): boolean {
+  return materialize || materializer !== null
+}
+
+/**
+ * The changes as the materializer writes them. A row that failed is in the stream and not, or not so, in its table: `failed`
+ * says which, by row, and `failures` are the changes of this batch that failed. What the table does not have is inserted and
+ * never updated or deleted: a row under its key would be somebody else's.
+ */
+export function toRowWrites (writes: Write[], failed: ReadonlyMap<string, boolean>, failures: ReadonlyMap<number, unknown>): RowWrites {
+  const inTable = new Map<string, boolean>()
+  const rows: RowWrite[] = []
+  for (const write of writes) {
+    const { index, row, table, op } = write.change
+    if (!isWrittenToTable(table)) continue
+    const isThere = inTable.get(row) ?? failed.get(row) ?? write.hadLiveRow
+    const fails = failures.has(index)
+    inTable.set(row, fails ? isThere : op !== 'DELETE')
+    if (!fails && (isThere || op !== 'DELETE')) rows.push(toRowWrite(write, rows.length, isThere))
+  }
+  return { rows, inTable }
+}
+
+function toRowWrite ({ change, hadLiveRow, version, stored }: Write, place: number, isThere: boolean): RowWrite {
+  const { index, row, table, op, pk, columns, parents } = change
+  const isWhole = hadLiveRow && !isThere && stored.text !== null
   return {
     index,
     place,
@@ -11,11 +42,11 @@ export function toRowWrite ({ change, hadLiveRow, version, stored }: Write, plac
     table,
     pk,
     version,
-    payload,
+    payload: isWhole ? stored.text : change.payload,
     whole: stored.text,
-    columns,
-    hadRow: hadLiveRow,
-    verb: op === 'DELETE' ? 'delete' : hadLiveRow ? 'update' : 'insert',
+    columns: isWhole ? columnsOf(table, stored.text as string).filter(name => isWritable(table, name)) : columns,
+    hadRow: isThere,
+    verb: op === 'DELETE' ? 'delete' : isThere ? 'update' : 'insert',
     references: parents.map(({ constraint, name }) => ({ constraint, name }))
   }
 }

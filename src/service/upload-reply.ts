@@ -2,6 +2,7 @@ import type { InvalidReason } from '../contract/change-status.js'
 import type { TableSpec } from '../materializer/table-spec.js'
 import type { Spend } from '../storage/change-log.js'
 import type { Decision, FinalRow, Judgement } from './decide.js'
+import { withoutMembers } from './json-text.js'
 import type { PreparedChange } from './prepare.js'
 
 export interface UploadCounts {
@@ -86,5 +87,5 @@ function rowText (table: TableSpec, pk: string, row: FinalRow | undefined, paylo
   // Shown once for each change that asks, however small that was.
   spend(payload?.length ?? 0)
   return `{"schema_name":"${table.schema}","table_name":"${table.table}","id":${JSON.stringify(pk)},` +
-    `"server_version":${row?.version ?? 0},"deleted":${deleted},"payload":${payload ?? 'null'}}`
+    `"server_version":${row?.version ?? 0},"deleted":${deleted},"payload":${typeof payload === 'string' ? withoutMembers(payload, table.excluded) : 'null'}}`
 }

@@ -6,6 +6,7 @@ import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
 import { readLedger, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
+import { readFailed } from '../storage/materialize-failure.js'
 import type { Metadata } from '../storage/metadata.js'
 import { readRowStates, type RowKey } from '../storage/row-state.js'
 import { ensureSource, findSource, type Source } from '../storage/source.js'
@@ -15,7 +16,8 @@ import type { AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
 import type { Judgement, Known } from './decide.js'
-import { noteFailures } from './failures.js'
+import { mayHaveFailed, noteFailures } from './failures.js'
+import { HookTime } from './in-time.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
 import { readShownPayloads, record } from './record.js'
@@ -30,6 +32,10 @@ export interface UploadContext {
   metadata: Metadata
   catalog: Catalog
   hooks: AppHooks
+  /** Longest that one call of a hook may take; default HOOK_TIMEOUT_MS. Tests have less patience. */
+  hookTimeoutMs?: number
+  /** Tables that had failures at start. */
+  failedTables: ReadonlySet<number>
   maxUploadBatchSize: number
   maxPayloadBytes: number
   metrics: Metrics | null
@@ -66,7 +72,7 @@ export async function upload (context: UploadContext, identity: Required<Identit
 }
 
 async function apply ({ context, identity, body, trusted }: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
-  const { db, metadata, maxPayloadBytes } = context
+  const { db, metadata, maxPayloadBytes, failedTables } = context
   const { changes, payloads, largeIds, request } = body
   const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
     registry: snapshot.registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted
@@ -78,7 +84,8 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
     requireSameHistory(stream, request.epoch)
     const source = await ensureSource(trx, stream.scopeId, identity)
     const known = await readKnown(trx, metadata, stream, source, prepared, request.epoch === undefined, spend)
-    const { judgement, affected, failures, states } = await settle({
+    const failed = await readFailed(trx, metadata, stream.scopeId, prepared.flatMap(change => 'unreadable' in change || !mayHaveFailed(change.table, failedTables) ? [] : [{ tableId: change.table.id, pk: change.pk }]))
+    const settled = await settle({
       trx,
       metadata,
       identity,
@@ -87,11 +94,13 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
       metrics: context.metrics,
       spend,
       hooks: trusted ? { authorize: null, beforeApply: null } : context.hooks,
+      hookTime: new HookTime(context.hookTimeoutMs),
       requireCatalog: async () => { await context.catalog.requireUnchanged(trx, snapshot) }
-    }, prepared, known)
+    }, prepared, known, failed)
+    const { judgement, affected, failures, states } = settled
     await readBack(trx, judgement, ({ change }) => !failures.has(change.index), spend)
     const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
-    await noteFailures(trx, metadata, stream.scopeId, source.no, judgement, failures)
+    await noteFailures({ trx, metadata, scopeId: stream.scopeId, sourceNo: source.no, failedTables }, judgement, settled, serverChanges)
     const { head, maxChangeId } = await record(trx, metadata, stream, source, judgement, serverChanges)
     return uploadReply({
       judgement,

@@ -89,8 +89,21 @@ async function findWhoIsToBlame (context: WriteRowsContext, groups: RowWrite[][]
   // Those whose content is at fault go first: without them the others may find their place.
   const certain = new Map([...asRequested].filter(([, { mayBePlace }]) => !mayBePlace))
   if (asRequested.size === 0 || certain.size > 0) return certain
-  const deletesFirst = await findCulprits(context, renumber(groups.map(group => splitIntoRuns(group).flatMap(deletionsFirst)).sort(byDeletions)), affected)
-  return deletesFirst.size < asRequested.size ? deletesFirst : asRequested
+  const orders = [() => groups.map(group => splitIntoRuns(group).flatMap(deletionsFirst)).sort(byDeletions)]
+  // Of the app's own tables nobody knows here which row needs which: those that were refused may find theirs at the end.
+  if ([...asRequested.values()].some(({ write }) => write.table.materializer !== null)) orders.push(() => [...groups].sort((a, b) => Number(isSuspect(a)) - Number(isSuspect(b))))
+  let best = asRequested
+  for (const order of orders) {
+    const culprits = await findCulprits(context, renumber(order()), affected)
+    if (culprits.size < best.size) best = culprits
+    // Nobody is to blame, and everything is written.
+    if (culprits.size === 0) break
+  }
+  return best
+
+  function isSuspect (group: RowWrite[]): boolean {
+    return group.some(({ index }) => asRequested.has(index))
+  }
 }
 
 /** Finds the rows that are refused, by index. Where there are none, everything is written; else nothing. */

@@ -117,6 +117,8 @@ interface MaterializeFailureTable {
   op: string
   reason: string
   message: string
+  /** The table has an older state of the row. */
+  in_table: boolean
   sqlstate: string | null
   constraint_name: string | null
   attempts: number

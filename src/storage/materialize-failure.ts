@@ -2,7 +2,7 @@ import { sql, type Kysely, type Transaction } from 'kysely'
 import { MAX_LISTED_FAILURES } from '../limits.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import type { RowKey } from './row-state.js'
+import { rowKey, type RowKey } from './row-state.js'
 
 /** A row of the stream that could not be written to its table. */
 export interface NewFailure extends RowKey {
@@ -13,6 +13,8 @@ export interface NewFailure extends RowKey {
   message: string
   sqlstate: string | null
   constraint: string | null
+  /** The table has an older state of the row. Where it has none, a row under its key is somebody else's. */
+  inTable: boolean
 }
 
 /** A failure as operators see it. */
@@ -38,14 +40,38 @@ export interface ListedFailure {
 /** Notes failures, one a row: a later one takes the place of an earlier one and counts its attempts on. */
 export async function writeFailures (trx: Transaction<Database>, metadata: Metadata, scopeId: number, failures: NewFailure[]): Promise<void> {
   if (failures.length === 0) return
-  const entries = failures.map(({ tableId, pk, sourceNo, version, op, reason, message, sqlstate, constraint }) => ({ t: tableId, k: pk, q: sourceNo, v: version, o: op[0], r: reason, m: message, s: sqlstate, c: constraint }))
+  const entries = failures.map(({ tableId, pk, sourceNo, version, op, reason, message, sqlstate, constraint, inTable }) => ({ t: tableId, k: pk, q: sourceNo, v: version, o: op[0], r: reason, m: storable(message), s: sqlstate, c: constraint, i: inTable }))
   await sql`
-    insert into ${metadata.table('materialize_failure')} as f (scope_id, table_id, pk, source_no, version, op, reason, message, sqlstate, constraint_name)
-    select ${String(scopeId)}::bigint, t, k, q, v, o, r, m, s, c
-    from json_to_recordset(${JSON.stringify(entries)}::text::json) as x (t smallint, k text, q integer, v bigint, o "char", r text, m text, s text, c text)
+    insert into ${metadata.table('materialize_failure')} as f (scope_id, table_id, pk, source_no, version, op, reason, message, sqlstate, constraint_name, in_table)
+    select ${String(scopeId)}::bigint, t, k, q, v, o, r, m, s, c, i
+    from json_to_recordset(${JSON.stringify(entries)}::text::json) as x (t smallint, k text, q integer, v bigint, o "char", r text, m text, s text, c text, i boolean)
     on conflict (scope_id, table_id, pk) do update
     set source_no = case excluded.source_no when 0 then f.source_no else excluded.source_no end, version = excluded.version, op = excluded.op, reason = excluded.reason, message = excluded.message,
-      sqlstate = excluded.sqlstate, constraint_name = excluded.constraint_name, attempts = f.attempts + 1, last_seen = now()`.execute(trx)
+      sqlstate = excluded.sqlstate, constraint_name = excluded.constraint_name, in_table = excluded.in_table, attempts = f.attempts + 1, last_seen = now()`.execute(trx)
+}
+
+/** A materializer's message may be any text. */
+function storable (text: string): string {
+  return text.replaceAll('\0', '').toWellFormed()
+}
+
+/** Which of the rows have failed, by rowKey, and whether the table has an older state of them. */
+export async function readFailed (trx: Transaction<Database>, metadata: Metadata, scopeId: number, rows: RowKey[]): Promise<Map<string, boolean>> {
+  if (rows.length === 0) return new Map()
+  const { rows: found } = await sql<{ table_id: number, pk: string, in_table: boolean }>`
+    select r.table_id, r.pk, r.in_table
+    from json_to_recordset(${JSON.stringify(rows.map(({ tableId, pk }) => ({ t: tableId, k: pk })))}::text::json) as x (t smallint, k text)
+    cross join lateral (
+      select * from ${metadata.table('materialize_failure')} f
+      where f.scope_id = ${String(scopeId)}::bigint and f.table_id = x.t and f.pk = x.k collate "C" limit 1) r`.execute(trx)
+  return new Map(found.map(row => [rowKey(row.table_id, row.pk), row.in_table]))
+}
+
+/** Tables of which there are failures in any scope: they may be left from a time when the table had other options. */
+export async function findFailedTables (db: Kysely<Database>, metadata: Metadata): Promise<Set<number>> {
+  const { rows } = await sql<{ table_id: number }>`
+    select distinct f.table_id from ${metadata.table('materialize_failure')} f`.execute(db)
+  return new Set(rows.map(row => row.table_id))
 }
 
 /** Forgets the failures of rows that are written by now. */

@@ -1,4 +1,4 @@
-import { sql, type Kysely } from 'kysely'
+import { sql, type Kysely, type RawBuilder } from 'kysely'
 import { MAX_PAGE_BYTES, MAX_SCANNED_POSITIONS } from '../limits.js'
 import type { Identity } from '../options.js'
 import type { Database } from './database.js'
@@ -16,6 +16,8 @@ export interface PageRequest {
   schema: string | null
   /** Numbers of tables whose rows go up only. */
   hiddenTables: number[]
+  /** Columns that do not travel, of tables that have some: payloads may be older than the exclusion. */
+  excluded: Array<{ tableId: number, columns: string[] }>
 }
 
 export interface Page {
@@ -36,7 +38,7 @@ export interface Page {
  * the changes are put together by PostgreSQL and go out untouched. Work is bounded by positions, by the limit and by
  * bytes, whichever ends first.
  */
-export async function readPage (db: Kysely<Database>, metadata: Metadata, identity: Required<Identity>, { after, limit, until, includeSelf, schema, hiddenTables }: PageRequest): Promise<Page | null> {
+export async function readPage (db: Kysely<Database>, metadata: Metadata, identity: Required<Identity>, { after, limit, until, includeSelf, schema, hiddenTables, excluded }: PageRequest): Promise<Page | null> {
   const from = sql`${String(after)}::bigint`
   const { rows } = await sql<{
     scope_id: string,
@@ -73,7 +75,7 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
       select p.server_id,
         '{"server_id":' || p.server_id || ',"schema":' || to_json(t.schema_name)::text || ',"table":' || to_json(t.table_name)::text
         || ',"op":"' || case p.op when 'I' then 'INSERT' when 'U' then 'UPDATE' else 'DELETE' end
-        || '","pk":' || to_json(p.pk)::text || coalesce(',"payload":' || p.payload::text, '')
+        || '","pk":' || to_json(p.pk)::text || coalesce(',"payload":' || ${payloadText(excluded)}, '')
         || ',"server_version":' || p.version || ',"deleted":' || case p.op when 'D' then 'true' else 'false' end
         || ',"source_id":' || to_json(coalesce(so.source_id, ${SERVER_SOURCE_ID}::text))::text
         || ',"source_change_id":' || case when p.source_change_id > 0 then p.source_change_id else p.server_id end
@@ -103,4 +105,13 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
     epoch: epochOf(row.epoch, row.scope_id),
     maxChangeId: Number(row.max_change_id ?? 0)
   }
+}
+
+/** The payload of `p` as it was stored, without the members that do not travel. */
+function payloadText (excluded: PageRequest['excluded']): RawBuilder<string> {
+  const tables = excluded.map(({ tableId, columns }) => sql`when p.payload is not null and p.table_id = ${sql.lit(tableId)} then (
+          select '{' || coalesce(string_agg(to_json(m.key)::text || ':' || m.value::text, ',' order by m.place), '') || '}'
+          from json_each(p.payload) with ordinality as m (key, value, place)
+          where m.key not in (select json_array_elements_text(${JSON.stringify(columns)}::text::json)))`)
+  return tables.length === 0 ? sql`p.payload::text` : sql`case ${sql.join(tables, sql` `)} else p.payload::text end`
 }

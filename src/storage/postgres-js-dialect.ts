@@ -1,6 +1,6 @@
 import {
-  CompiledQuery, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler,
-  type DatabaseConnection, type DatabaseIntrospector, type Dialect, type DialectAdapter, type Driver, type Kysely, type QueryCompiler, type QueryResult, type TransactionSettings
+  PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler,
+  type CompiledQuery, type DatabaseConnection, type DatabaseIntrospector, type Dialect, type DialectAdapter, type Driver, type Kysely, type QueryCompiler, type QueryResult, type TransactionSettings
 } from 'kysely'
 import type { Sql, TransactionSql } from 'postgres'
 import { ACQUIRE_TIMEOUT_MS, ANSWER_TIMEOUT_MS } from '../limits.js'
@@ -66,14 +66,16 @@ class PostgresJSDriver implements Driver {
   }
 
   async commitTransaction (connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('commit'))
+    await (connection as PostgresJSConnection).end('commit')
   }
 
   async rollbackTransaction (connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('rollback'))
+    await (connection as PostgresJSConnection).end('rollback')
   }
 
-  async releaseConnection (): Promise<void> {}
+  async releaseConnection (connection: DatabaseConnection): Promise<void> {
+    (connection as PostgresJSConnection).release()
+  }
 
   async destroy (): Promise<void> {
     await this.#client.end()
@@ -88,6 +90,9 @@ class PostgresJSConnection implements DatabaseConnection {
   #abandon: (reason: unknown) => void = () => {}
   /** What ended the transaction's connection. postgres.js must not be asked for anything more on it. */
   #lost: unknown = null
+  /** The transaction ends: what comes behind its last statement would be on a connection that is somebody else's by then. */
+  #isEnding = false
+  #isReleased = false
 
   constructor (client: Sql, patience: Patience) {
     this.#client = client
@@ -111,7 +116,24 @@ class PostgresJSConnection implements DatabaseConnection {
     this.#transaction = await this.#inTime(begun, () => false)
   }
 
+  async end (statement: 'commit' | 'rollback'): Promise<void> {
+    this.#isEnding = true
+    await this.#execute(statement, [])
+    this.#isEnding = false
+    this.#transaction = null
+  }
+
+  /** Whoever has kept it has no connection any more. */
+  release (): void {
+    this.#isReleased = true
+  }
+
   async executeQuery<R> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    if (this.#isEnding || this.#isReleased) throw new Error('The transaction is over.')
+    return await this.#execute(sql, parameters)
+  }
+
+  async #execute<R> (sql: string, parameters: readonly unknown[]): Promise<QueryResult<R>> {
     if (this.#lost !== null) throw this.#lost
     const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[])
     const rows = await this.#inTime(query, () => this.#transaction !== null || isAtWork(query))

@@ -12,9 +12,9 @@ import { freshDb } from './db.js'
 import { checkEveryReply } from './every-reply.js'
 
 export interface AppOptions extends Partial<Omit<OversyncOptions, 'tables'>> {
-  /** Tables beside the business tables of the example; `only` leaves those out. */
+  /** Tables beside the business tables of the example; `alone` leaves those out. */
   tables?: Array<string | TableOptions>
-  only?: boolean
+  alone?: boolean
   /** Fastify's own options. */
   fastify?: FastifyServerOptions
   /** SQL that makes what the tables need, run before the plugin starts. */
@@ -41,11 +41,11 @@ export async function buildApp (t: Test, { schemaSql, ...options }: AppOptions =
 }
 
 /** An app over a database that is there already: another process of the same server, as far as the database can tell. */
-export async function startApp (t: Test, { tables = [], only = false, fastify = {}, ...options }: Omit<AppOptions, 'schemaSql'>): Promise<FastifyInstance> {
+export async function startApp (t: Test, { tables = [], alone = false, fastify = {}, ...options }: Omit<AppOptions, 'schemaSql'>): Promise<FastifyInstance> {
   const app = Fastify(fastify)
   t.teardown(async () => { await app.close() })
   checkEveryReply(t, app, options.prefix)
-  await app.register(oversync, { getIdentity: identityFromHeaders, tables: only ? tables : [...SYNCED_TABLES, ...tables], ...options })
+  await app.register(oversync, { getIdentity: identityFromHeaders, tables: alone ? tables : [...SYNCED_TABLES, ...tables], ...options })
   await app.ready()
   return app
 }
@@ -61,6 +61,8 @@ export interface CallerOptions {
   older?: boolean
   /** Path under which the plugin lives. */
   prefix?: string
+  /** Path before the admin routes. */
+  adminPrefix?: string
 }
 
 export type Status = AppliedStatus | ConflictStatus | InvalidStatus
@@ -77,17 +79,21 @@ export interface Caller {
   download: (query?: Query) => Promise<Read<DownloadResponse>>
   /** Any request of this caller, whatever the answer. */
   request: (options: InjectOptions & { url: string }) => Promise<Reply>
+  /** The same for an admin route, such as `/admin/materialize-failures`. */
+  admin: (options: InjectOptions & { url: string }) => Promise<Reply>
   /** The epoch that this caller sends. */
   epoch: () => Promise<string>
 }
 
 /** A device as the server sees it: its requests and the replies. */
-export function caller (app: FastifyInstance, userId: string, deviceId = 'phone', { scope, older = false, prefix = '/sync' }: CallerOptions = {}): Caller {
+export function caller (app: FastifyInstance, userId: string, deviceId = 'phone', { scope, older = false, prefix = '/sync', adminPrefix = '' }: CallerOptions = {}): Caller {
   let known: Promise<string> | undefined
   const request: Caller['request'] = async options => {
     const headers = { 'x-user': userId, 'x-device': deviceId, ...(scope === undefined ? {} : { 'x-scope': scope }), ...options.headers }
     return await app.inject({ ...options, url: prefix + options.url, headers })
   }
+  const admin: Caller['admin'] = async options =>
+    await app.inject({ ...options, url: adminPrefix + options.url, headers: { 'x-user': userId, 'x-device': deviceId, ...options.headers } })
   const uploadText: Caller['uploadText'] = async (body, headers = {}) =>
     await request({ method: 'POST', url: '/upload', body, headers: { 'content-type': 'application/json', ...headers } })
   const epoch: Caller['epoch'] = async () => {
@@ -96,6 +102,7 @@ export function caller (app: FastifyInstance, userId: string, deviceId = 'phone'
   }
   return {
     request,
+    admin,
     uploadText,
     epoch,
     upload: async (changes, fields = {}) =>

@@ -53,7 +53,7 @@ export function requestProblems (method: string, url: string, body?: unknown): s
   const operation = document.paths[template]?.[verb]
   if (operation === undefined) return [`${method} ${template} is not in openapi.json`]
   const query = new URLSearchParams(search)
-  const problems = (operation.parameters as Parameter[]).flatMap((parameter, i) => {
+  const problems = ((operation.parameters ?? []) as Parameter[]).flatMap((parameter, i) => {
     const text = parameter.in === 'query' ? query.get(parameter.name) : null
     // Whatever is not "true" means false: the document shows the two words that mean something.
     if (text === null || parameter.schema.type === 'boolean') return []

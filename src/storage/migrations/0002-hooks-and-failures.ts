@@ -17,6 +17,7 @@ export const hooksAndFailures = (schema: string) => ({
       attempts integer not null default 1,
       table_id smallint not null,
       op "char" not null check (op in ('I', 'U', 'D')),
+      in_table boolean not null,
       pk text collate "C" not null,
       reason text not null,
       message text not null,
