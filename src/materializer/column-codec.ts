@@ -78,7 +78,8 @@ export function isAltered (column: ColumnSpec, sent: string, stored: string): st
   if (!column.isWritable) return isOtherJson(left, toWire(column, stored))
   // The C collation: also `is distinct from` follows the column's.
   if (COMPARED_AS_TEXT.has(column.kind)) return `(${fromWire(column, sent)})::text collate "C" is distinct from ${right}::text collate "C"`
-  return `${fromWire(column, sent)} is distinct from ${right}`
+  // A domain has no operators of its own: over an enum or a range, PostgreSQL finds none at all.
+  return `${fromWire(column, sent)} is distinct from ${right}::${column.type}`
 }
 
 /** Nobody has checked what was sent for a column that PostgreSQL computes: it may be a number that jsonb cannot hold. */
