@@ -9,9 +9,9 @@ import { CITEXT, CODECS, COLUMNS, dashed, text, TYPES, type Column, type Local, 
  * device's SQLite. SEED=<n> repeats a failure; RUNS is the number of rows, each of which is generated twice: new and edited.
  */
 const SEED = Number(process.env['SEED'] ?? Math.trunc(Math.random() * 2 ** 31))
-const RUNS = Number(process.env['RUNS'] ?? 1200)
+const RUNS = Number(process.env['RUNS'] ?? 1000)
 /** Rows that go up together. */
-const BATCH = 400
+const BATCH = 500
 
 const q = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const idOf = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`
