@@ -87,7 +87,6 @@ t.test('every example on the page is stored or refused as the page says, and the
   const isThere = await prepare(probe)
   const there = tables.filter(({ row }) => isThere(row))
   const { user } = await buildApp(t, {
-    only: true,
     schemaSql: `create extension if not exists citext; ${examplesSql} ${there.map(({ row, table }) => `create table ${table} (id uuid primary key, v ${columnType(row[0] as string)});`).join(' ')}`.replace(there.length < tables.length ? 'create extension if not exists citext;' : /$^/, ''),
     tables: there.map(({ row, table }) => ({ table, ...(codes(row[0] as string)[1] === undefined ? {} : { columns: { v: codes(row[0] as string)[1] as 'epoch_s' } }) }))
   })
@@ -121,7 +120,6 @@ t.test('keys are taken and refused as the page says', async t => {
   for (const [i, [definition, why]] of refusedKeys.filter(isThere).entries()) t.equal(found.get(`refused_${i}`), why, definition as string)
 
   const { user } = await buildApp(t, {
-    only: true,
     schemaSql: `${examplesSql} ${keys.map(([definition], i) => `create table taken_${i} (${codes(definition as string)[0] as string}, note text);`).join(' ')}`,
     tables: keys.map((_, i) => `taken_${i}`)
   })

@@ -203,7 +203,6 @@ t.test('columns may have any name that PostgreSQL allows, also those that the st
   const names = ['oversync key', 'oversync place', 'oversync payload', 'oversync key 0', 'oversync  key', 'Upper', 'with blank', 'quo"te', "apo'stroph", 'back\\slash', 'new\nline', 'ünïcödé 😀', 'select', '$1', '?', '%s', ':a', '0', 'k', 'r', 't', 'v', 'x', 'pk', 'members', 'toString', 'constructor']
   const columns = names.map(name => `${quoted(name)} text`).join(', ')
   const { user, sql } = await buildApp(t, {
-    only: true,
     schemaSql: `create schema "other schema"; create type "other schema"."It's (an) ""enum""" as enum ('a "b"', 'c''d');
       create table odd (id uuid primary key, ${columns}, label "other schema"."It's (an) ""enum""", made text generated always as ("Upper") stored);
       create table "odd_keys" (id text, "oversync key 0" text, "Oversync Key" integer, ${names.filter(name => name !== 'oversync key 0').map(name => `${quoted(name)} text`).join(', ')}, primary key (id, "oversync key 0", "Oversync Key"), made text generated always as ("Upper") stored)`,
@@ -223,7 +222,6 @@ t.test('columns may have any name that PostgreSQL allows, also those that the st
 t.test('a table may have as many columns as PostgreSQL allows, also where its rows are read back (D25)', async t => {
   const names = Array.from({ length: 1_598 }, (_, i) => `c${i}`)
   const { user, sql } = await buildApp(t, {
-    only: true,
     schemaSql: `create table wide (id smallint primary key, ${names.map(name => `${name} boolean`).join(', ')}, made smallint generated always as (id) stored)`,
     tables: ['wide']
   })
