@@ -36,10 +36,24 @@ function encodeText (column: ColumnInfo, text: string, asJson: boolean): string 
   if (column.isJson) {
     if (!isJsonText(text)) throw new Unrepresentable(column, 'a text that is not JSON although it is declared as JSON')
     if (text.trim() === 'null') throw new Unrepresentable(column, 'the JSON value null, which would arrive as NULL')
+    if (!isStorableJson(text)) throw new Unrepresentable(column, 'JSON with a NUL character or half of a surrogate pair in a text, which PostgreSQL cannot hold')
     return text
   }
   // Any other JSON value would not come back as this text: "a" without its quotes, null as NULL.
-  return asJson && /^\s*[{[]/.test(text) && isJsonText(text) ? text : JSON.stringify(text)
+  return asJson && /^\s*[{[]/.test(text) && isJsonText(text) && isStorableJson(text) ? text : JSON.stringify(text)
+}
+
+/** Only an escape can spell what PostgreSQL refuses; most texts have none. */
+function isStorableJson (text: string): boolean {
+  if (!/\\u(?:0000|d[89a-f])/i.test(text)) return true
+  let isStorable = true
+  const look = (value: string): void => { if (value.includes('\0') || !value.isWellFormed()) isStorable = false }
+  JSON.parse(text, (key, value: unknown) => {
+    look(key)
+    if (typeof value === 'string') look(value)
+    return value
+  })
+  return isStorable
 }
 
 function isJsonText (text: string): boolean {
@@ -77,7 +91,8 @@ function decodeText (column: ColumnInfo, text: string): Cell {
   if (text.includes('\0') || !text.isWellFormed()) throw new Unrepresentable(column, 'a text in the server\'s row that SQLite cannot hold')
   if (column.affinity === 'text' || column.affinity === 'none') return textCell(text)
   if (/^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?$/.test(text)) return decodeNumber(column, text)
-  if (/^\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*$/.test(text)) {
+  // White space as SQLite has it: a number between other blanks stays a text.
+  if (/^[ \t-\r]*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[ \t-\r]*$/.test(text)) {
     throw new Unrepresentable(column, `the text ${JSON.stringify(text)} in the server's row, which SQLite would turn into another number`)
   }
   return textCell(text)

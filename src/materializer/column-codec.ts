@@ -36,8 +36,7 @@ export function whyUnsupported ({ kind, elementKind, codec, type, isWritable }: 
 /** The type as which json_to_recordset reads the value from the payload. */
 export function wireType ({ kind, codec, type, isWritable }: ColumnSpec): string {
   if (!isWritable) return 'json'
-  if (codec !== null) return 'bigint'
-  if (kind === 'citext') return 'text'
+  if (codec !== null || kind === 'citext') return 'text'
   return PLAIN_KINDS.has(kind) || kind === 'array' ? type : kind === 'numeric' ? 'numeric' : 'text'
 }
 
@@ -48,8 +47,6 @@ export function fromWire (column: ColumnSpec, alias: string): string {
   if (codec !== null) return fromEpoch(value, codec, kind)
   if (kind === 'bytea') return `decode(${value}, 'base64')`
   if (kind === 'uuid') return uuidFromText(value)
-  // The cast to bit(n) would cut; what has another length is refused on its way into the column.
-  if (kind === 'bit' || kind === 'varbit') return `${value}::varbit`
   if (PLAIN_KINDS.has(kind) || kind === 'array') return value
   const isExact = exactness(value, column)
   // The cast of a text that is no integer is the one way to raise an error from within an expression.
@@ -72,14 +69,23 @@ export function toWire (column: ColumnSpec, alias: string): string {
   }
 }
 
+/** Types of which values compare equal that are not: by a collation that ignores case, or a month and 30 days. */
+const COMPARED_AS_TEXT = new Set(['text', 'varchar', 'citext', 'json', 'array', 'interval'])
+
 /** SQL that is true where the stored value is another than the one that was sent; `sent` has it as its wire type. */
 export function isAltered (column: ColumnSpec, sent: string, stored: string): string {
   const [left, right] = [`${sent}.${quoteIdentifier(column.name)}`, `${stored}.${quoteIdentifier(column.name)}`]
-  if (!column.isWritable) return `${left}::jsonb is distinct from ${toWire(column, stored)}::jsonb`
-  // These compare less than their text, or not at all.
-  if (column.kind === 'json' || column.kind === 'citext') return `${left}::text is distinct from ${right}::text`
-  if (column.kind === 'bit') return `${fromWire(column, sent)} is distinct from ${right}::varbit`
-  return `${fromWire(column, sent)} is distinct from ${right}`
+  if (!column.isWritable) return isOtherJson(left, toWire(column, stored))
+  // The C collation: also `is distinct from` follows the column's.
+  if (COMPARED_AS_TEXT.has(column.kind)) return `(${fromWire(column, sent)})::text collate "C" is distinct from ${right}::text collate "C"`
+  // A domain has no operators of its own: over an enum or a range, PostgreSQL finds none at all.
+  return `${fromWire(column, sent)} is distinct from ${right}::${column.type}`
+}
+
+/** Nobody has checked what was sent for a column that PostgreSQL computes: it may be a number that jsonb cannot hold. */
+function isOtherJson (sent: string, stored: string): string {
+  const isSafe = `length(${sent}::text) < 10000 and ${sent}::text !~ '[0-9][eE][-+]?[0-9]{4}'`
+  return `case when ${isSafe} then ${sent}::jsonb is distinct from (${stored})::jsonb else ${sent}::text is distinct from (${stored})::text end`
 }
 
 /** Devices that keep uuids as BLOBs send base64 of 16 bytes. */

@@ -111,24 +111,54 @@ export interface AlteredRow {
   members: string
 }
 
-/** Reads rows back whose table says that the database may have altered them. `payloads` are those that are to be stored. */
-export async function findAltered (trx: Transaction<Database>, rows: Array<{ row: string, table: TableSpec, pk: string, payload: string, columns: string[] }>): Promise<AlteredRow[]> {
-  const groups = new Map<string, typeof rows>()
+/** A row to be compared with what the database has. */
+export interface StoredRow {
+  row: string
+  table: TableSpec
+  pk: string
+  /** As it is to be stored. */
+  payload: string
+  /** Columns of the table that the payload has. */
+  columns: string[]
+  /** All of the payload has just been written by PostgreSQL; else it may hold what a column once could, or what the app's materializer made of it. */
+  isRead: boolean
+}
+
+/** Reads rows back whose table says that the database may have altered them. */
+export async function findAltered (trx: Transaction<Database>, rows: StoredRow[]): Promise<AlteredRow[]> {
+  const groups = new Map<string, StoredRow[]>()
   for (const row of rows) {
-    const key = `${row.table.id} ${row.columns.join(' ')}`
+    const key = `${row.table.id} ${String(row.isRead)} ${row.columns.join(' ')}`
     const group = groups.get(key)
     if (group === undefined) groups.set(key, [row])
     else group.push(row)
   }
   const altered: AlteredRow[] = []
-  for (const group of groups.values()) {
-    const [{ table, columns }] = group as [typeof rows[0]]
-    const parameters = ['[' + group.map(({ payload }) => payload).join(',') + ']', JSON.stringify(group.map(({ pk }) => pk))]
-    const { rows: found } = await trx.executeQuery<{ pk: string, members: string }>(CompiledQuery.raw(alteredStatement(table, columns), parameters))
-    const byKey = new Map(group.map(({ pk, row }) => [pk, row]))
-    for (const { pk, members } of found) altered.push({ row: byKey.get(pk) as string, members })
-  }
+  for (const group of groups.values()) altered.push(...await findAlteredOf(trx, group as [StoredRow]))
   return altered
+}
+
+async function findAlteredOf (trx: Transaction<Database>, group: [StoredRow, ...StoredRow[]]): Promise<AlteredRow[]> {
+  const [{ table, columns, isRead }] = group
+  const parameters = ['[' + group.map(({ payload }) => payload).join(',') + ']', JSON.stringify(group.map(({ pk }) => pk))]
+  const compare = async (statement: string) => (await trx.executeQuery<{ pk: string, members: string }>(CompiledQuery.raw(statement, parameters))).rows
+  const found = isRead ? await compare(alteredStatement(table, columns)) : await compareUnread()
+  const byKey = new Map(group.map(({ pk, row }) => [pk, row]))
+  return found.map(({ pk, members }) => ({ row: byKey.get(pk) as string, members }))
+
+  async function compareUnread (): ReturnType<typeof compare> {
+    await sql`savepoint oversync_altered`.execute(trx)
+    let rows
+    try {
+      rows = await compare(alteredStatement(table, columns))
+    } catch (error) {
+      if (asDatabaseError(error)?.sqlstate.startsWith('22') !== true) throw error
+      await sql`rollback to savepoint oversync_altered`.execute(trx)
+      rows = await compare(alteredStatement(table, columns, { asJson: true }))
+    }
+    await sql`release savepoint oversync_altered`.execute(trx)
+    return rows
+  }
 }
 
 /** The statements of a run: parents before children for upserts, children before parents for deletions. */

@@ -8,23 +8,28 @@ import { isWritable, type ColumnSpec, type DeleteAction, type TableSpec } from '
  * scope (tables with an owner). PostgreSQL itself turns payloads into typed columns. Pure.
  */
 
-// Names with a blank cannot be columns that the wire names, nor collide with one by chance.
-const KEY = quoteIdentifier('oversync key')
-const PLACE = quoteIdentifier('oversync place')
+/** Names beside those of a table's columns, whatever these are. */
+function namesBeside ({ columns }: TableSpec): { key: string, place: string, payload: string, keyPart: (i: number) => string } {
+  let prefix = 'oversync '
+  while ([...columns.keys()].some(name => name.startsWith(prefix))) prefix += ' '
+  const name = (rest: string) => quoteIdentifier(prefix + rest)
+  return { key: name('key'), place: name('place'), payload: name('payload'), keyPart: i => name(`key ${i}`) }
+}
 
 /** Inserts rows whose key is free; answers the keys that were inserted. */
 export function insertStatement (table: TableSpec, columns: string[]): string {
   const specs = writableOf(table, columns)
   const keys = keyColumns(table.key)
   const owner = table.owner !== null && table.owner.keyIndex < 0 ? table.owner : null
+  const beside = namesBeside(table)
   const names = [...keys, ...specs.map(({ name }) => name), ...(owner === null ? [] : [owner.column])]
-  const values = [...keyParts(table.key, `r.${KEY}`), ...specs.map(column => fromWire(column, 'r')), ...(owner === null ? [] : [`$3::text::${owner.type}`])]
+  const values = [...keyParts(table.key, `r.${beside.key}`), ...specs.map(column => fromWire(column, 'r')), ...(owner === null ? [] : [`$3::text::${owner.type}`])]
   // A parameter that nothing mentions has no type; the key says the same as the scope then.
   const filter = table.owner !== null && owner === null ? ' where $3::text is not null' : ''
   // The key of a row is the device's to give, also where PostgreSQL would rather give it itself.
   return `insert into ${tableOf(table)} as t (${names.map(quoteIdentifier).join(', ')}) overriding system value
 select ${values.join(', ')}
-from ${rowsFrom(specs)}${filter} order by r.${PLACE}
+from ${rowsFrom(table, specs)}${filter} order by r.${beside.place}
 on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing
 returning ${keyText(keys, 't')} as pk`
 }
@@ -36,11 +41,12 @@ export function updateStatement (table: TableSpec, columns: string[]): string {
   // Nothing to set: whether the row is there still counts.
   if (specs.length === 0) return `select ${keyText(keys, 't')} as pk from ${tableOf(table)} as t where $1::text is not null and ${isOneOf(table.key, keys, 't', '$2')}${ownerCondition(table)} for no key update`
   const assignments = specs.map(({ name }) => `${quoteIdentifier(name)} = v.${quoteIdentifier(name)}`).join(', ')
-  const parts = keyParts(table.key, `r.${KEY}`)
-  const values = [...parts.map((part, i) => `${part} as ${keyAlias(i)}`), ...specs.map(column => `${fromWire(column, 'r')} as ${quoteIdentifier(column.name)}`)]
+  const beside = namesBeside(table)
+  const parts = keyParts(table.key, `r.${beside.key}`)
+  const values = [...parts.map((part, i) => `${part} as ${beside.keyPart(i)}`), ...specs.map(column => `${fromWire(column, 'r')} as ${quoteIdentifier(column.name)}`)]
   return `update ${tableOf(table)} as t set ${assignments}
-from (select ${values.join(', ')} from ${rowsFrom(specs)}) v
-where ${keys.map((name, i) => `t.${quoteIdentifier(name)} = v.${keyAlias(i)}`).join(' and ')}${ownerCondition(table)}
+from (select ${values.join(', ')} from ${rowsFrom(table, specs)}) v
+where ${keys.map((name, i) => `t.${quoteIdentifier(name)} = v.${beside.keyPart(i)}`).join(' and ')}${ownerCondition(table)}
 returning ${keyText(keys, 't')} as pk`
 }
 
@@ -79,32 +85,31 @@ export function probeStatement (column: ColumnSpec): string {
 /**
  * Compares rows with the payloads that were to be stored, all of which have the given columns: answers the keys of rows that
  * differ, and the members that make them what they are, as JSON text without braces. Columns that the payloads lack count
- * where they have a value.
+ * where they have a value. `asJson` compares the JSON texts, where a payload may hold what its column's type cannot.
  */
-export function alteredStatement (table: TableSpec, columns: string[]): string {
-  const sent = columns.map(name => table.columns.get(name)).filter(column => column !== undefined)
+export function alteredStatement (table: TableSpec, columns: string[], { asJson = false } = {}): string {
+  // What is only read is compared as JSON.
+  const sent = columns.map(name => table.columns.get(name)).filter(column => column !== undefined).map(column => asJson ? { ...column, isWritable: false } : column)
   const absent = [...table.columns.values()].filter(({ name }) => !columns.includes(name))
   const member = (column: ColumnSpec) => `${literal(JSON.stringify(column.name) + ':')} || coalesce((${toWire(column, 't')})::text, 'null')`
   const members = [
     ...sent.map(column => `case when ${isAltered(column, 'r', 't')} then ${member(column)} end`),
     ...absent.map(column => `case when t.${quoteIdentifier(column.name)} is not null then ${member(column)} end`)
   ]
-  const parts = keyParts(table.key, `r.${KEY}`)
+  const { key } = namesBeside(table)
+  const parts = keyParts(table.key, `r.${key}`)
   return `select x.pk, x.members from (
-select r.${KEY} as pk, array_to_string(array[${members.join(', ')}]::text[], ',') as members
-from ${rowsFrom(sent)} join ${tableOf(table)} as t on ${keyColumns(table.key).map((name, i) => `t.${quoteIdentifier(name)} = ${parts[i] as string}`).join(' and ')}) x
+select r.${key} as pk, array_to_string(array[${members.join(', ')}]::text[], ',') as members
+from ${rowsFrom(table, sent)} join ${tableOf(table)} as t on ${keyColumns(table.key).map((name, i) => `t.${quoteIdentifier(name)} = ${parts[i] as string}`).join(' and ')}) x
 where x.members <> ''`
 }
 
-function rowsFrom (specs: ColumnSpec[]): string {
-  if (specs.length === 0) return `rows from (json_array_elements($1::text::json), json_array_elements_text($2::text::json)) with ordinality as r ("oversync payload", ${KEY}, ${PLACE})`
+function rowsFrom (table: TableSpec, specs: ColumnSpec[]): string {
+  const { key, place, payload } = namesBeside(table)
+  if (specs.length === 0) return `rows from (json_array_elements($1::text::json), json_array_elements_text($2::text::json)) with ordinality as r (${payload}, ${key}, ${place})`
   const definitions = specs.map(column => `${quoteIdentifier(column.name)} ${wireType(column)}`).join(', ')
   const names = specs.map(({ name }) => quoteIdentifier(name)).join(', ')
-  return `rows from (json_to_recordset($1::text::json) as (${definitions}), json_array_elements_text($2::text::json)) with ordinality as r (${names}, ${KEY}, ${PLACE})`
-}
-
-function keyAlias (i: number): string {
-  return quoteIdentifier(`oversync key ${i}`)
+  return `rows from (json_to_recordset($1::text::json) as (${definitions}), json_array_elements_text($2::text::json)) with ordinality as r (${names}, ${key}, ${place})`
 }
 
 function ownerCondition (table: TableSpec, parameter = '$3'): string {

@@ -20,7 +20,8 @@ export async function readBack (trx: Transaction<Database>, { writes, rows }: Ju
   const byRow = new Map(candidates.map(write => [write.change.row, write]))
   const altered = await findAltered(trx, candidates.map(({ change: { row, table, pk, columns }, stored }) => {
     const payload = stored.text as string
-    return { row, table, pk, payload, columns: stored.carried === 0 ? columns : columnsOf(table, payload) }
+    const isCarried = stored.carried > 0
+    return { row, table, pk, payload, columns: isCarried ? columnsOf(table, payload) : columns, isRead: !isCarried && table.materializer === null }
   }))
   for (const { row, members } of altered) {
     const { change, stored } = byRow.get(row) as Write

@@ -44,7 +44,7 @@ export async function followDeletions (trx: Transaction<Database>, metadata: Met
   if (altered.length > 0) {
     const payloads = await readPayloads(trx, metadata, scopeId, altered.filter(({ before }) => before.write === null).map(({ before }) => before.serverId), spend)
     const current = new Map(altered.map(({ affected, before }) => [affected.row, before.write?.stored.text ?? payloads.get(before.serverId) ?? '{}']))
-    const rows = altered.map(({ affected: { row, table, pk } }) => ({ row, table, pk, payload: current.get(row) as string, columns: columnsOf(table, current.get(row) as string) }))
+    const rows = altered.map(({ affected: { row, table, pk } }) => ({ row, table, pk, payload: current.get(row) as string, columns: columnsOf(table, current.get(row) as string), isRead: false }))
     const byRow = new Map(altered.map(entry => [entry.affected.row, entry]))
     for (const { row, members } of await findAltered(trx, rows)) {
       const { affected, before } = byRow.get(row) as typeof altered[0]

@@ -48,7 +48,7 @@ t.test('integers to 64 bits, reals, texts and blobs (H8)', async t => {
 
 t.test('a value of another storage class than its column travels as it is stored (H24)', async t => {
   const { server, from, same } = pair(t)
-  from.db.exec("insert into v (id, i, r, s) values (1, 'abc', 'def', 1.5), (2, 1.5, 7, 12), (3, '0012', '', x'')")
+  from.db.exec("insert into v (id, i, r, s) values (1, 'abc', 'def', 1.5), (2, 1.5, 7, 12), (3, '0012', '', x''), (4, '\u00a05', '5\u2003', 0), (5, '0x10', '1_0', '')")
   from.db.exec('update v set s = null where id = 3')
   await same()
   t.equal(membersOf(server.rows.get('v:1')?.payload as string).get('i'), '"abc"')
@@ -65,13 +65,15 @@ t.test('what cannot travel is held and names its column (H5, H7, H8)', async t =
     insert into v (id, s) values (6, x'00');
     insert into v (id, b) values (7, 'text');
     insert into v (id, j) values (8, '{not json');
-    insert into v (id, j) values (10, ' null ');
+    insert into v (id, j) values (10, ' null '), (11, '{"a":["\\u0000"]}'), (12, '{"\\uDC00":1}'), (13, '"\\ud83d\\u0041"');
+    insert into v (id, j) values (14, '["\\ud83d\\ude00"]');
     insert into v (id, s) values (9, 'fine')`)
   await from.client.syncOnce()
-  t.same([...server.rows.keys()], ['v:9'])
+  t.same([...server.rows.keys()].sort(), ['v:14', 'v:9'])
   t.same(from.client.held().map(({ key, reason, message }) => [key, reason, message.split(' ')[1]]), [
     ['1', 'unrepresentable', 'r'], ['2', 'unrepresentable', 'r'], ['3', 'unrepresentable', 's'], ['4', 'unrepresentable', 's'], ['5', 'unrepresentable', 's'],
-    ['6', 'unrepresentable', 's'], ['7', 'unrepresentable', 'b'], ['8', 'unrepresentable', 'j'], ['10', 'unrepresentable', 'j']
+    ['6', 'unrepresentable', 's'], ['7', 'unrepresentable', 'b'], ['8', 'unrepresentable', 'j'], ['10', 'unrepresentable', 'j'],
+    ['11', 'unrepresentable', 'j'], ['12', 'unrepresentable', 'j'], ['13', 'unrepresentable', 'j']
   ])
   from.db.exec("update v set s = 'now fine' where id = 3")
   await from.client.syncOnce()

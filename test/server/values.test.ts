@@ -13,7 +13,7 @@ const TYPES = `
     u uuid, j json, jb jsonb, by bytea, d date, ti time, ti0 time(0), ts timestamp, tz timestamptz, tz3 timestamptz(3), m public.mood, es timestamptz, ems timestamptz, esl timestamp, emsl timestamp,
     em public.email, am public.amount, ai integer[], at text[], ab boolean[], an numeric[], au uuid[], am2 public.mood[],
     ir int4range, nr numrange, dr daterange, tr tsrange, tzr tstzrange, imr int4multirange, tzmr tstzmultirange,
-    iv interval, ip inet, net cidr, mac macaddr, b3 bit(3), vb varbit(5),
+    iv interval, ivy interval year to month, iv2 interval(2), ip inet, net cidr, mac macaddr, mac8 macaddr8, b3 bit(3), vb varbit(5),
     filled text not null default 'default', made text generated always as (t) stored)`
 
 async function everyWorld (t: Test, settingsSql = ''): Promise<World> {
@@ -50,7 +50,7 @@ const VALUES: Array<[string, string, (string | null)?]> = [
 
   ['f8', '0.1', '0.1'], ['f8', '0.30000000000000004', '0.30000000000000004'], ['f8', '1.7976931348623157e308', '1.7976931348623157e+308'], ['f8', '5e-324', '5e-324'], ['f8', '2.2250738585072014E-308', '2.2250738585072014e-308'], ['f8', '-0.0', '-0'], ['f8', '-0', '-0'], ['f8', '9007199254740993'], ['f8', '123456789.12345679', '123456789.12345679'], ['f8', '9007199254740992', '9.007199254740992e+15'],
   ['f8', '1e400'], ['f8', '1e-400'], ['f8', '"x"'], ['f8', '3', '3'], ['f8', '"NaN"', 'NaN'], ['f8', '"Infinity"', 'Infinity'],
-  ['f4', '0.1', '0.1'], ['f4', '1.5', '1.5'], ['f4', '0.10000000149011612', '0.1'], ['f4', '3.4028235e38', '3.4028235e+38'], ['f4', '16777217'], ['f4', '0.123456789'], ['f4', '1e39'],
+  ['f4', '0.1', '0.1'], ['f4', '1.5', '1.5'], ['f4', '0.10000000149011612', '0.1'], ['f4', '3.4028235e38', '3.4028235e+38'], ['f4', '16777217'], ['f4', '1.00000000000000000001'], ['f4', '"1.00000000000000000001"'], ['f4', '3.4028234663852886e+38', '3.4028235e+38'], ['f4', '1.1754943508222875e-38', '1.1754944e-38'], ['f4', '0.123456789'], ['f4', '1e39'],
 
   ['u', '"ABCDEF01-2345-6789-ABCD-EF0123456789"', 'abcdef01-2345-6789-abcd-ef0123456789'], ['u', '"q83vASNFZ4mrze8BI0VniQ=="', 'abcdef01-2345-6789-abcd-ef0123456789'], ['u', '"abcdef0123456789abcdef0123456789"', 'abcdef01-2345-6789-abcd-ef0123456789'], ['u', '"{abcdef01-2345-6789-abcd-ef0123456789}"', 'abcdef01-2345-6789-abcd-ef0123456789'],
   ['u', '"urn:uuid:abcdef01-2345-6789-abcd-ef0123456789"', 'abcdef01-2345-6789-abcd-ef0123456789'], ['u', '"q83vASNFZ4mrze8BI0VniQ"'], ['u', '"q83vASNFZ4mrze8BI0VniR=="'], ['u', '""'], ['u', '7'], ['u', '12345678901234567890123456789012'],
@@ -63,6 +63,12 @@ const VALUES: Array<[string, string, (string | null)?]> = [
   ['by', '""', ''], ['by', '"AA=="', '00'], ['by', '"AAEC/+8="', '000102ffef'], ['by', '"3q2+7w=="', 'deadbeef'], ['by', '"AA"'], ['by', '"A"'], ['by', '"*"'], ['by', '"_-8="'], ['by', '"\\\\x00"'], ['by', '1234'], ['by', 'true'], ['by', '["AA=="]'], ['by', '{}'],
 
   ['d', '"2024-02-29"', '2024-02-29'], ['d', '"0001-01-01"', '0001-01-01'], ['d', '"9999-12-31"', '9999-12-31'], ['d', '"2023-02-29"'], ['d', '"2024-02-29T12:00:00"'], ['d', '""'], ['d', '"x"'], ['d', '20240229', '2024-02-29'],
+  // A zone that a type without one would drop, a leap second that would become the next minute, a day that depends on today.
+  ['d', '"2024-02-29 00:00:00-05"'], ['d', '"2024-02-29 24:00:00"'], ['d', '"5874897-12-31"', '5874897-12-31'], ['d', '"0044-03-15 BC"', '0044-03-15 BC'], ['d', '"infinity"', 'infinity'], ['d', '"today"'],
+  ['ti', '"23:59:60"'], ['ti', '"123460"'], ['ti', '"126000"'], ['ti', '"196012"'], ['ti', '"12:34:60.5"'], ['ti', '"24:00:00"', '24:00:00'], ['ti', '"12:34:56-05"'], ['ti', '"allballs"'],
+  ['ts', '"2024-02-29T12:34:56-05:00"'], ['ts', '"2024-02-29 12:34:56 -5"'], ['ts', '"2024-02-29-05"'], ['ts', '"2024-02-29T12:34:56-00"', '2024-02-29 12:34:56'], ['ts', '"2016-12-31 23:59:60"'], ['ts', '"20161231T235960"'], ['ts', '"20161231 236000"'], ['ts', '"1960-01-01 19:20:59"', '1960-01-01 19:20:59'], ['ts', '"2024-02-29T24:00:00"', '2024-03-01 00:00:00'],
+  ['ts', '"0044-03-15T00:00:00 BC"', '0044-03-15 00:00:00 BC'], ['ts', '"10000-01-01T00:00:00"', '10000-01-01 00:00:00'], ['ts', '"294276-12-31T23:59:59.999999"', '294276-12-31 23:59:59.999999'], ['ts', '"-infinity"', '-infinity'],
+  ['tz', '"2016-12-31T23:59:60Z"'], ['tz', '"04:05 tomorrow"'], ['tz', '"now"'], ['tz', '"2024-01-01 12:00:00+01:23:45"', '2024-01-01 10:36:15+00'], ['tz', '"2024-01-01 12:00 America/New_York"', '2024-01-01 17:00:00+00'], ['tz', '"1 Jan 1960 12:00Z"', '1960-01-01 12:00:00+00'], ['tz', '"0044-03-15T00:00:00+00:00 BC"', '0044-03-15 00:00:00+00 BC'], ['tz', '"infinity"', 'infinity'],
   ['ti', '"12:34:56.789012"', '12:34:56.789012'], ['ti', '"23:59:59"', '23:59:59'], ['ti', '"25:00:00"'], ['ti', '"12:34:56.1234567"'], ['ti', '"12:34:56.123456000"', '12:34:56.123456'], ['ti0', '"12:34:56"', '12:34:56'], ['ti0', '"12:34:56.5"'],
   ['ts', '"2024-02-29T12:34:56.789012"', '2024-02-29 12:34:56.789012'], ['ts', '"2024-02-29 12:34:56"', '2024-02-29 12:34:56'], ['ts', '"2024-02-29T12:34:56.1234567"'], ['ts', '"0001-01-01 00:00:00"', '0001-01-01 00:00:00'], ['ts', '"2024-13-01"'],
   ['tz', '"2024-02-29T12:34:56Z"', '2024-02-29 12:34:56+00'], ['tz', '"2024-02-29T12:34:56"', '2024-02-29 12:34:56+00'], ['tz', '"2024-02-29 12:34:56.5+02:00"', '2024-02-29 10:34:56.5+00'], ['tz', '"2024-02-29T12:34:56.123456Z"', '2024-02-29 12:34:56.123456+00'], ['tz', '"2024-02-29T12:34:56.1234567Z"'], ['tz', '"x"'],
@@ -73,6 +79,9 @@ const VALUES: Array<[string, string, (string | null)?]> = [
   ['es', '0', '1970-01-01 00:00:00+00'], ['es', '1700000000', '2023-11-14 22:13:20+00'], ['es', '-1', '1969-12-31 23:59:59+00'], ['es', '-62135596800', '0001-01-01 00:00:00+00'], ['es', '253402300799', '9999-12-31 23:59:59+00'], ['es', '9223372036854775807'], ['es', '1.5'], ['es', '"2024-01-01"'],
   ['ems', '0', '1970-01-01 00:00:00+00'], ['ems', '1700000000123', '2023-11-14 22:13:20.123+00'], ['ems', '-1', '1969-12-31 23:59:59.999+00'], ['ems', '-1001', '1969-12-31 23:59:58.999+00'], ['ems', '-62135596799999', '0001-01-01 00:00:00.001+00'], ['ems', '253402300799999', '9999-12-31 23:59:59.999+00'], ['ems', '9223372036854775807'], ['ems', '-9223372036854775808'], ['ems', '0.5'],
   ['esl', '1700000000', '2023-11-14 22:13:20'], ['emsl', '-1', '1969-12-31 23:59:59.999'],
+  // A double of seconds has no room for these.
+  ['es', '8210266876799', '262142-12-31 23:59:59+00'], ['ems', '8210266876799999', '262142-12-31 23:59:59.999+00'], ['ems', '9007199254740993', '287396-10-12 08:59:00.993+00'], ['es', '-210866803200', '4714-11-24 00:00:00+00 BC'], ['ems', '-86400001', '1969-12-30 23:59:59.999+00'],
+  ['es', '1e3'], ['es', 'true'], ['es', '"infinity"', 'infinity'], ['emsl', '"-infinity"', '-infinity'],
 
   ['em', '"a@b"', 'a@b'], ['em', '"a@3456789012"', 'a@3456789012'], ['em', '"a@34567890123"'], ['am', '2.50', '2.50'], ['am', '2.505'], ['am', '12345'],
 
@@ -82,13 +91,15 @@ const VALUES: Array<[string, string, (string | null)?]> = [
 
   ['ir', '"[1,4)"', '[1,4)'], ['ir', '"empty"', 'empty'], ['ir', '"[1,3]"', '[1,4)'], ['ir', '"(,)"', '(,)'], ['ir', '"[4,1)"'], ['ir', '7'], ['nr', '"[1.50,2.5]"', '[1.50,2.5]'],
   ['dr', '"[2024-01-01,2024-02-01)"', '[2024-01-01,2024-02-01)'], ['dr', '"[today,)"'], ['dr', '"[2024-01-01T12:00,)"'], ['dr', '"(,infinity)"', '(,infinity)'],
-  ['tr', '"[2024-01-01 00:00:00,2024-01-02T12:30)"', '["2024-01-01 00:00:00","2024-01-02 12:30:00")'], ['tr', '"[2024-01-01T00:00:00Z,)"'], ['tr', '"[now,)"'], ['tr', '"[2024-01-01 00:00:00.1234567,)"'],
+  ['tr', '"[2024-01-01 00:00:00,2024-01-02T12:30)"', '["2024-01-01 00:00:00","2024-01-02 12:30:00")'], ['tr', '"[2024-01-01T00:00:00Z,)"'], ['tr', '"[now,)"'], ['tr', '"[2024-01-01 00:00:00.1234567,)"'], ['tr', '"[2024-01-01 23:59:60,)"'], ['dr', '"[0044-01-01 BC,)"', '["0044-01-01 BC",)'], ['tr', '"[2024-01-01 00:00:00-05,)"'],
   ['tzr', '"[2024-01-01T00:00:00+02,2024-01-02 00:00:00.123456)"', '["2023-12-31 22:00:00+00","2024-01-02 00:00:00.123456+00")'], ['tzr', '"[tomorrow,)"'], ['tzr', '"empty"', 'empty'],
   ['imr', '"{[1,3),[5,6)}"', '{[1,3),[5,6)}'], ['imr', '"{}"', '{}'], ['tzmr', '"{[2024-01-01 00:00:00+00,2024-01-02 00:00:00+00)}"', '{["2024-01-01 00:00:00+00","2024-01-02 00:00:00+00")}'], ['tzmr', '"{[now,)}"'],
 
   ['iv', '"1 year 2 mons 3 days 04:05:06.789"', '1 year 2 mons 3 days 04:05:06.789'], ['iv', '"P1DT2H"', '1 day 02:00:00'], ['iv', '"1.5 months"'], ['iv', '"0.1234567 s"'], ['iv', '"1.5 seconds"', '00:00:01.5'], ['iv', '"x"'],
-  ['ip', '"10.0.0.1/8"', '10.0.0.1/8'], ['ip', '"::1"', '::1/128'], ['ip', '"10.0.0"'], ['net', '"10.0.0.0/8"', '10.0.0.0/8'], ['net', '"10.0.0.1/8"'], ['mac', '"08:00:2b:01:02:03"', '08:00:2b:01:02:03'],
-  ['b3', '"101"', '101'], ['b3', '"1011"'], ['b3', '"10"'], ['b3', '"12"'], ['vb', '"10101"', '10101'], ['vb', '"101011"'], ['vb', '""', '']
+  ['iv', '"PT1e-7S"'], ['iv', '"P1e-1M"'], ['iv', '"P0.1"'], ['iv', '"PT1.5"'], ['iv', '"P00021015T103020.5"'], ['iv', '"PT0.5H"'], ['iv', '"PT1.5S"', '00:00:01.5'], ['iv', '"P-1Y2M-3DT4H"', '-10 mons -3 days +04:00:00'], ['iv', '"-1 year +2 days -00:00:01"', '-1 years +2 days -00:00:01'], ['iv', '"1 mon -1 day ago"', '-1 mons +1 day'],
+  ['ivy', '"1 year 2 mons"', '1 year 2 mons'], ['ivy', '"1 year 1 day"'], ['ivy', '"30 days"'], ['ivy', '"1"'], ['iv2', '"1.25 s"', '00:00:01.25'], ['iv2', '"1.125 s"'],
+  ['ip', '"10.0.0.1/8"', '10.0.0.1/8'], ['ip', '"::1"', '::1/128'], ['ip', '"10.0.0"'], ['net', '"10.0.0.0/8"', '10.0.0.0/8'], ['net', '"10.0.0.1/8"'], ['mac', '"08:00:2b:01:02:03"', '08:00:2b:01:02:03'], ['mac8', '"08002b0102030405"', '08:00:2b:01:02:03:04:05'], ['mac8', '"08:00:2b:01:02:03"'],
+  ['b3', '"101"', '101'], ['b3', '"x5"'], ['vb', '"x1"', '0001'], ['b3', '"1011"'], ['b3', '"10"'], ['b3', '"12"'], ['vb', '"10101"', '10101'], ['vb', '"101011"'], ['vb', '""', '']
 ]
 
 /** What an operator may have set for every session of the database, as hostile as can be. */
@@ -115,8 +126,13 @@ for (const [what, settings] of [['with the default settings', []], ['whatever th
   })
 }
 
-t.test('the column to blame is named', async t => {
+t.test('the column to blame is named, whatever its type', async t => {
   const { user } = await everyWorld(t)
+  const wrong: Array<[string, unknown]> = [['v', '123456'], ['b3', '1011'], ['vb', '101011'], ['iv2', '0.001 s'], ['ivy', '1 day'], ['am2', ['angry']], ['ai', [1.5]], ['tz', 'now'], ['es', 1.5], ['mac8', '08:00:2b:01:02:03'], ['by', '*'], ['u', 'x'], ['nr', 'x'], ['d', 'today'], ['b', 'maybe']]
+  for (const [i, [column, value]] of wrong.entries()) {
+    const { statuses } = await user('bob').upload([{ source_change_id: i + 1, table: 'every', op: 'INSERT', pk: uuid(100 + i), server_version: 0, payload: { t: 'fine', [column]: value, i8: 7 } }])
+    t.match((statuses[0] as { message: string }).message, new RegExp(`\\b${column}\\b`), column)
+  }
   const { statuses } = await user('alice').upload([{ source_change_id: 1, table: 'every', op: 'INSERT', pk: uuid(1), server_version: 0, payload: { t: 'fine', i8: 7, n62: 1.005, b: true } }])
   t.match(statuses[0], { invalid: { reason: 'bad_payload', details: { column: 'n62' } }, message: /n62/ })
   t.notMatch((statuses[0] as { message: string }).message, /1\.005|inexact/)
@@ -179,4 +195,41 @@ t.test('exact digits survive every way by which a payload comes back (P17)', asy
     ['conflict within the batch', (await user('alice').uploadText(change(3, 2).slice(0, -2) + ',' + change(4, 2, '{"note":"x"}').slice(12))).body]
   ]
   for (const [way, text] of ways) t.ok(text.includes(`"payload":${payload.slice(0, -2)}`), way)
+})
+
+const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
+
+t.test('columns may have any name that PostgreSQL allows, also those that the statements use (F10, H3)', async t => {
+  const names = ['oversync key', 'oversync place', 'oversync payload', 'oversync key 0', 'oversync  key', 'Upper', 'with blank', 'quo"te', "apo'stroph", 'back\\slash', 'new\nline', 'ünïcödé 😀', 'select', '$1', '?', '%s', ':a', '0', 'k', 'r', 't', 'v', 'x', 'pk', 'members', 'toString', 'constructor']
+  const columns = names.map(name => `${quoted(name)} text`).join(', ')
+  const { user, sql } = await buildApp(t, {
+    schemaSql: `create schema "other schema"; create type "other schema"."It's (an) ""enum""" as enum ('a "b"', 'c''d');
+      create table odd (id uuid primary key, ${columns}, label "other schema"."It's (an) ""enum""", made text generated always as ("Upper") stored);
+      create table "odd_keys" (id text, "oversync key 0" text, "Oversync Key" integer, ${names.filter(name => name !== 'oversync key 0').map(name => `${quoted(name)} text`).join(', ')}, primary key (id, "oversync key 0", "Oversync Key"), made text generated always as ("Upper") stored)`,
+    tables: ['odd', 'odd_keys']
+  })
+  for (const [table, pk, own] of [['odd', uuid(1), { label: 'a "b"' }], ['odd_keys', '["a","b","3"]', { 'oversync key 0': 'b' }]] as Array<[string, string, object]>) {
+    for (const base of [0, 1]) {
+      const payload = { ...Object.fromEntries(names.map(name => [name, `${name} ${base}`])), ...own }
+      const { statuses } = await user(table).upload([{ source_change_id: base + 1, table, op: 'UPDATE', pk, server_version: base, payload }])
+      t.equal(verdict(statuses[0] as Status), `applied v${base + 1} row v${base + 1}`, `${table} v${base + 1}`)
+      const [row] = await sql.unsafe(`select * from ${table}`)
+      t.match(row, payload)
+    }
+  }
+})
+
+t.test('a table may have as many columns as PostgreSQL allows, also where its rows are read back (D25)', async t => {
+  const names = Array.from({ length: 1_598 }, (_, i) => `c${i}`)
+  const { user, sql } = await buildApp(t, {
+    schemaSql: `create table wide (id smallint primary key, ${names.map(name => `${name} boolean`).join(', ')}, made smallint generated always as (id) stored)`,
+    tables: ['wide']
+  })
+  const payload = (value: boolean) => Object.fromEntries(names.map(name => [name, value]))
+  for (const base of [0, 1]) {
+    const { statuses } = await user('alice').upload([{ source_change_id: base + 1, table: 'wide', op: 'UPDATE', pk: '1', server_version: base, payload: payload(base === 0) }])
+    t.equal(verdict(statuses[0] as Status), `applied v${base + 1} row v${base + 1}`)
+  }
+  const [row] = await sql`select * from wide`
+  t.strictSame({ ...row }, { id: 1, ...payload(false), made: 1 })
 })
