@@ -22,7 +22,7 @@ const COLUMNS: { [T in keyof Database]: Record<keyof Database[T], true> } = {
   synced_table: { table_id: true, schema_name: true, table_name: true },
   row_state: { scope_id: true, table_id: true, pk: true, version: true, deleted: true, server_id: true, shape: true },
   change_log: { scope_id: true, server_id: true, source_no: true, source_change_id: true, table_id: true, op: true, pk: true, version: true, payload: true, carried: true, sent_digest: true, payload_bytes: true, ts: true },
-  materialize_failure: { id: true, in_table: true, scope_id: true, table_id: true, pk: true, source_no: true, version: true, op: true, reason: true, message: true, sqlstate: true, constraint_name: true, attempts: true, first_seen: true, last_seen: true }
+  materialize_failure: { id: true, scope_id: true, table_id: true, pk: true, source_no: true, version: true, op: true, in_table: true, reason: true, message: true, sqlstate: true, constraint_name: true, attempts: true, first_seen: true, last_seen: true }
 }
 
 const ANOTHER_SCHEMA = 'Give the metadata a schema of its own by the option schema, for example { schema: "oversync" }.'
