@@ -8,7 +8,7 @@ import type { Metadata } from '../storage/metadata.js'
 import type { RowState } from '../storage/row-state.js'
 import { SERVER_SOURCE_NO } from '../storage/source.js'
 import type { FinalRow, Judgement } from './decide.js'
-import { membersOf, overlayObject } from './json-text.js'
+import { editObject, membersOf, overlayObject } from './json-text.js'
 import { shapeOf } from './payload-shape.js'
 
 /** A change that the server makes itself, since the database did. */
@@ -48,7 +48,7 @@ export async function followDeletions (trx: Transaction<Database>, metadata: Met
     const byRow = new Map(altered.map(entry => [entry.affected.row, entry]))
     for (const { row, members } of await findAltered(trx, rows)) {
       const { affected, before } = byRow.get(row) as typeof altered[0]
-      const payload = overlayObject(current.get(row) as string, `{${members}}`)
+      const payload = overlayObject(current.get(row) as string, ownMembers(affected, `{${members}}`))
       changes.push(change(affected, { version: before.version + 1, deleted: false, write: null, serverId: 0 }, payload))
     }
   }
@@ -58,6 +58,13 @@ export async function followDeletions (trx: Transaction<Database>, metadata: Met
     judgement.rows.set(row, final)
     return { table, pk, final, payload, op: payload === null ? 'DELETE' : 'UPDATE', shape: payload === null ? 0 : shapeOf(membersOf(payload).map(({ key }) => key)) }
   }
+}
+
+/** Where a table records failures, it may be behind the stream: only what the foreign key did is news from there. */
+function ownMembers ({ table, columns }: AffectedRow, members: string): string {
+  if (!table.recordsFailures || columns.length === 0) return members
+  const found = membersOf(members)
+  return editObject(members, found, new Map(), new Set(found.flatMap(({ key }, i) => columns.includes(key) ? [] : [i])))
 }
 
 /** The log entry of a server's change at its position, which is also its number. */

@@ -152,7 +152,8 @@ export class OversyncService {
   async retryMaterialize (id: number): Promise<RetryResult> {
     this.#requireOpen()
     if (!Number.isSafeInteger(id) || id < 1) throw new SyncError('invalid_request', 'The number of a failure must be an integer from 1 to 2^53-1.')
-    return await retryFailure(this.#context, id)
+    // In a line of their own: a crowd of them must not take the connections away from uploads.
+    return await this.#queue.run('oversync:admin', 0, async () => await retryFailure(this.#context, id))
   }
 
   /** Refuses new work and closes the connections that were opened here. Work under way is Fastify's to wait for. */

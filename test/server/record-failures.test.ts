@@ -331,3 +331,17 @@ t.test('wrong input of the admin routes is 400, 413 or 415, and never 500 (P19)'
   await t.rejects(app.oversync.retryMaterialize(1), { code: 'not_found' })
   await t.rejects(app.oversync.materializeFailures('a\0b'), { code: 'invalid_request' })
 })
+
+t.test('a row that is behind the stream does not take the stream back when a foreign key alters it (K10, P7)', async t => {
+  const schemaSql = SCHEMA + `
+    create table shop.notes (id uuid primary key, text text check (text <> 'bad'), n int default 7, order_id uuid references shop.orders on delete set null)`
+  const { user, sql } = await shop(t, { schemaSql, tables: [...TABLES, { table: 'shop.notes', onMaterializeError: 'record' }] })
+  const phone = user('alice')
+  await phone.upload([put(1, 'shop.orders', uuid(1), { title: 'o' }), put(2, 'shop.notes', uuid(1), { text: 'old', n: 1, order_id: uuid(1) })])
+  t.strictSame(verdicts(await phone.upload([put(3, 'shop.notes', uuid(1), { text: 'bad', n: 2, order_id: uuid(1) }, 1)])), ['3 applied v2'])
+  t.strictSame(verdicts(await phone.upload([del(4, 'shop.orders', uuid(1), 1)])), ['4 applied v2'])
+  const { changes } = await user('alice', 'pad').download()
+  t.strictSame(changes.at(-1)?.payload, { id: uuid(1), text: 'bad', n: 2, order_id: null }, 'the newer values, and the reference gone')
+  t.strictSame((await sql`select text, n, order_id from shop.notes`).map(row => Object.values(row)), [['old', 1, null]])
+  await assertSound(t, sql, 'alice')
+})
