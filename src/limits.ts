@@ -120,3 +120,6 @@ export const MAX_LISTED_FAILURES = 1_000
 
 /** Most bytes in the body of an admin request, which is one number. */
 export const MAX_ADMIN_BODY_BYTES = 1_024
+
+/** Retries of failures under way in one process; beyond it 429. */
+export const MAX_CONCURRENT_RETRIES = 4

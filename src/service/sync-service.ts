@@ -3,6 +3,7 @@ import type { DownloadQuery } from '../contract/download-query.js'
 import type { StatusResponse } from '../contract/status-response.js'
 import type { UploadRequest } from '../contract/upload-request.js'
 import { SyncError } from '../errors.js'
+import { MAX_CONCURRENT_RETRIES, RETRY_AFTER_SECONDS } from '../limits.js'
 import { Catalog } from '../materializer/catalog.js'
 import type { Identity, ResolvedOptions } from '../options.js'
 import { connect } from '../storage/connect.js'
@@ -38,6 +39,8 @@ export class OversyncService {
   /** PostgreSQL's, as they were at start. */
   readonly serverSettings: ServerSettings
   #closing = false
+  /** Retries of failures under way. */
+  #retries = 0
 
   private constructor (options: ResolvedOptions, closeConnections: () => Promise<void>, context: UploadContext & DownloadContext, serverSettings: ServerSettings) {
     this.#options = options
@@ -152,8 +155,14 @@ export class OversyncService {
   async retryMaterialize (id: number): Promise<RetryResult> {
     this.#requireOpen()
     if (!Number.isSafeInteger(id) || id < 1) throw new SyncError('invalid_request', 'The number of a failure must be an integer from 1 to 2^53-1.')
-    // In a line of their own: a crowd of them must not take the connections away from uploads.
-    return await this.#queue.run('oversync:admin', 0, async () => await retryFailure(this.#context, id))
+    // A crowd of them must not take the connections away from uploads.
+    if (this.#retries >= MAX_CONCURRENT_RETRIES) throw new SyncError('too_many_requests', 'Other retries are under way.', { retryAfterSeconds: RETRY_AFTER_SECONDS })
+    this.#retries++
+    try {
+      return await retryFailure(this.#context, id)
+    } finally {
+      this.#retries--
+    }
   }
 
   /** Refuses new work and closes the connections that were opened here. Work under way is Fastify's to wait for. */

@@ -345,3 +345,22 @@ t.test('a row that is behind the stream does not take the stream back when a for
   t.strictSame((await sql`select text, n, order_id from shop.notes`).map(row => Object.values(row)), [['old', 1, null]])
   await assertSound(t, sql, 'alice')
 })
+
+t.test('a crowd of retries is answered 429, and uploads find their connections (G7, P18)', async t => {
+  const { user, sql, list, operator } = await shop(t)
+  await user('alice').upload(Array.from({ length: 8 }, (_, i) => put(i + 1, 'shop.orders', uuid(i), { title: 'bad', note: String(i) })))
+  await user('alice').upload([put(20, 'shop.orders', uuid(99), { title: 'good' })])
+  const failures = await list('alice')
+  // Alice's stream is taken: whoever retries waits.
+  const other = await sql.reserve()
+  await other`begin`
+  await other`select from sync.stream for update`
+  const retries = failures.map(async ({ id }) => await operator.admin({ method: 'POST', url: '/admin/materialize-failures/retry', payload: { id } }))
+  const statuses: number[] = []
+  const told = retries.map(async retry => { statuses.push((await retry).statusCode) })
+  await waitFor('the crowd is refused', () => statuses.filter(status => status === 429).length === 4)
+  await other`rollback`
+  other.release()
+  await Promise.all(told)
+  t.strictSame(statuses.filter(status => status !== 429 && status !== 200 && status !== 503), [], 'the others go on')
+})
