@@ -17,7 +17,7 @@ function significantDigits (literal: string): string {
 
 /**
  * Whether a double keeps this number: an integer exactly; a decimal if it is, zeros aside, what the double prints, as
- * PostgreSQL and JavaScript print it. Any other would go back to the server as another number.
+ * PostgreSQL or JavaScript prints it. Any other would go back to the server as another number.
  */
 export function fitsDouble (literal: string): boolean {
   const value = Number(literal)
@@ -25,5 +25,7 @@ export function fitsDouble (literal: string): boolean {
   const digits = significantDigits(literal)
   if (value === 0) return digits === ''
   if (/^-?\d+$/.test(literal)) return BigInt(value) === BigInt(literal)
-  return digits === significantDigits(String(value))
+  if (digits === significantDigits(String(value))) return true
+  // Beyond 2^53 JavaScript may print the number half-way to the next double. PostgreSQL avoids it, and prints a digit more.
+  return /[eE]/.test(literal) && Number.isInteger(value) && digits.length === 17 && digits === significantDigits(value.toPrecision(17))
 }

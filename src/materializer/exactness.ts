@@ -7,8 +7,9 @@ export function exactness (value: string, { kind, type }: ColumnSpec): string | 
     case 'varchar': case 'numeric': return modified ? `coalesce(${value} = ${value}::${type}, true)` : null
     // As short as float4 prints it, or as a device's double spells the same float4.
     case 'float4': return `coalesce(${value}::numeric = ${value}::float4::text::numeric or (${value}::float8 = ${value}::float4::float8 and ${isDouble(value)}), true)`
-    // A fraction may be spelled as programs spell a double; an integer says what it means.
-    case 'float8': return `coalesce(${value}::numeric = ${value}::float8::text::numeric or (${value}::numeric <> trunc(${value}::numeric) and ${isDouble(value)}), true)`
+    // A fraction may be spelled as programs spell a double; an integer says what it means. Where it has a point, programs may
+    // spell it shorter than PostgreSQL: by the number half-way to the next double, which PostgreSQL avoids.
+    case 'float8': return `coalesce(${value}::numeric = ${value}::float8::text::numeric or (${value}::numeric <> trunc(${value}::numeric) and ${isDouble(value)}) or (${value} ~ '[.eE]' and ${digitsOf(value)} < ${digitsOf(`${value}::float8::text`)}), true)`
     // A day alone may be of a year that no timestamp has.
     case 'date': return `coalesce(${isFixed(value, kind)} and (${value} ~ '^[0-9]+-[0-9]+-[0-9]+( BC)?$' or ${value}::timestamp = ${value}::date), true)`
     // Devices may write nanoseconds; PostgreSQL would round them. It would make a leap second the minute after it.
@@ -34,7 +35,12 @@ export function exactness (value: string, { kind, type }: ColumnSpec): string | 
 
 /** SQL that is true for a number of as many digits as programs spell a double with. */
 function isDouble (value: string): string {
-  return `length(trim(both '0' from translate(${value}::numeric::text, '-.', ''))) <= 17`
+  return `${digitsOf(value)} <= 17`
+}
+
+/** SQL for the number of digits that count. */
+function digitsOf (value: string): string {
+  return `length(trim(both '0' from translate(${value}::numeric::text, '-.', '')))`
 }
 
 /**

@@ -33,7 +33,7 @@ t.test('integers to 64 bits, reals, texts and blobs (H8)', async t => {
   const { server, from, same } = pair(t)
   const integers = ['0', '-1', '9007199254740991', '9007199254740993', '-9007199254740993', '9223372036854775807', '-9223372036854775808']
   integers.forEach((text, i) => from.db.prepare('insert into v (id, i, n) values (?, cast(? as integer), cast(? as integer))').run(i + 1, text, text))
-  const reals = [0.1, 0.1 + 0.2, 5e-324, 1.7976931348623157e308, 1e21, -1.5, 5, 2 ** 53, 1 / 3, -0]
+  const reals = [0.1, 0.1 + 0.2, 5e-324, 1.7976931348623157e308, 1e21, -1.5, 5, 2 ** 53, 1 / 3, -0, -139589478577913400]
   reals.forEach((value, i) => from.db.prepare('insert into v (id, r, n) values (?, ?, ?)').run(100 + i, value, value))
   const texts = ['', 'null', '\'"\\', '\u{1f600}\n\t\u2028', '\ufffd', '123', '1e5', '123456789012345678901234567890.123456789', 'e\u0301']
   texts.forEach((text, i) => from.db.prepare('insert into v (id, s, n) values (?, ?, ?)').run(200 + i, text, text))
@@ -98,6 +98,9 @@ t.test('what the server sends: decimals into TEXT, booleans, JSON, uuids into BL
   t.same(from.all('select i, s, cast(n as text) n, j, hex(b) b, typeof(r) r from v where id = 1'), [
     { i: 1, s: '123456789012345678901234567890.1234500', n: '9223372036854775807', j: '{"a": [1.10, 2]}', b: '00FF', r: 'real' }])
   t.same(from.all('select s, j, hex(b) b, i, d from v where id = 2'), [{ s: '{"k":12345678901234567890}', j: '"text"', b: '00112233445566778899AABBCCDDEEFF', i: 42, d: '2026-01-01' }])
+  server.write('v', '3', '{"id":3,"r":-1.3958947857791341e+17}')
+  await from.client.syncOnce()
+  t.same(from.all('select r from v where id = 3'), [{ r: -139589478577913400 }], 'a double as PostgreSQL spells it')
   from.db.exec('update v set r = 1.5')
   await from.client.syncOnce()
   t.equal(membersOf(server.rows.get('v:1')?.payload as string).get('j'), '{"a": [1.10, 2]}')
@@ -118,7 +121,7 @@ t.test('a TEXT column that held an object carries any other text as text', async
 })
 
 t.test('a server value that SQLite would alter stays in shadow, and the cursor moves', async t => {
-  const payloads = ['{"i":9223372036854775808}', '{"r":0.1234567890123456789012}', '{"d":"0012"}', '{"d":1e400}', '{"r":9007199254740993}', '{"b":"no base64!"}', '{"s":"nul\\u0000"}', '{"b":{}}']
+  const payloads = ['{"i":9223372036854775808}', '{"r":0.1234567890123456789012}', '{"d":"0012"}', '{"d":1e400}', '{"r":9007199254740993}', '{"r":139589478577913410}', '{"r":139589478577913410.0}', '{"r":1.39589478577913415e+17}', '{"b":"no base64!"}', '{"s":"nul\\u0000"}', '{"b":{}}']
   for (const payload of payloads) {
     const { server, to } = pair(t)
     server.write('v', '1', payload)
