@@ -64,8 +64,8 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
       'columns', coalesce((
         select json_agg(json_build_object(
           'name', a.attname, 'type', format_type(base.id, base.mod),
-          'kind', case when t.typcategory = 'A' and t.typelem <> 0 and t.typlen = -1 then 'array' when t.typtype = 'e' then 'enum' when t.typtype in ('b', 'r', 'm') then t.typname else 'other' end,
-          'element_kind', (select case e.typtype when 'e' then 'enum' when 'b' then e.typname else 'other' end from pg_catalog.pg_type e where e.oid = t.typelem and t.typcategory = 'A'),
+          'kind', case when t.typcategory = 'A' and t.typelem <> 0 and t.typlen = -1 then 'array' when t.typtype = 'e' then 'enum' when t.typtype in ('b', 'r', 'm') and (t.typnamespace = 'pg_catalog'::regnamespace or t.typname = 'citext') then t.typname else 'other' end,
+          'element_kind', (select case when e.typtype = 'e' then 'enum' when e.typtype = 'b' and (e.typnamespace = 'pg_catalog'::regnamespace or e.typname = 'citext') then e.typname else 'other' end from pg_catalog.pg_type e where e.oid = t.typelem and t.typcategory = 'A'),
           'domain', case when base.id <> a.atttypid then format_type(a.atttypid, a.atttypmod) end,
           'not_null', a.attnotnull, 'has_default', a.atthasdef or a.attidentity <> '' or (select d.typdefault is not null from pg_catalog.pg_type d where d.oid = a.atttypid),
           'generated', a.attgenerated <> '', 'identity_always', a.attidentity = 'a',

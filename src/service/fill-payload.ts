@@ -115,7 +115,13 @@ function whyMisread ({ name, kind, codec, isWritable }: ColumnSpec, value: unkno
   if (value === null || codec !== null || !isWritable) return null
   if (kind === 'uuid') return typeof value === 'string' && normalizeUuidValue(value) !== null ? null : `The value of ${name} is no uuid.`
   if (kind === 'bytea') return typeof value === 'string' ? null : `The value of ${name} is no base64.`
+  // PostgreSQL has one empty array, whatever its dimensions.
+  if (kind === 'array') return hasEmptyPart(value) ? `The value of ${name} has an empty array in it.` : null
   return null
+}
+
+function hasEmptyPart (value: unknown): boolean {
+  return Array.isArray(value) && value.some(part => Array.isArray(part) && (part.length === 0 || hasEmptyPart(part)))
 }
 
 /** A scope's name as a column of the type shows it, so that no two names are one owner; null where it cannot hold it. */

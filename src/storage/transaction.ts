@@ -60,6 +60,6 @@ async function applySettings (trx: Transaction<Database>): Promise<void> {
     set_config('lock_timeout', ${sql.lit(`${LOCK_TIMEOUT_MS}ms`)}, true),
     set_config('statement_timeout', ${sql.lit(`${STATEMENT_TIMEOUT_MS}ms`)}, true),
     set_config('idle_in_transaction_session_timeout', ${sql.lit(`${IDLE_IN_TRANSACTION_TIMEOUT_MS}ms`)}, true),
-    set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, MDY', true), set_config('IntervalStyle', 'postgres', true),
+    set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, MDY', true), set_config('IntervalStyle', 'postgres', true), set_config('timezone_abbreviations', 'Default', true),
     set_config('bytea_output', 'hex', true), set_config('extra_float_digits', '1', true)`.execute(trx)
 }
