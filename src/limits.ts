@@ -44,7 +44,7 @@ export const MAX_RETRY_PAUSE_MS = 50
 
 /**
  * Times that a batch is judged again after the database refused a part of it. Each round finds all that is
- * refused and excludes it; a further one is only needed where that changes other verdicts. Past the bound: 500, nothing stored.
+ * refused and excludes it; a further one is only needed where that changes other verdicts. Past the bound the batch is too large.
  */
 export const MAX_DECISION_ROUNDS = 32
 

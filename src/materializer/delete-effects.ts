@@ -2,7 +2,7 @@ import { CompiledQuery, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
 import { rowKey } from '../storage/row-state.js'
 import type { RowWrite } from './row-write.js'
-import { affectedStatement, presentStatement } from './statements.js'
+import { affectedStatement, lockStatement, presentStatement } from './statements.js'
 import type { TableSpec } from './table-spec.js'
 
 /** A row that PostgreSQL changes because a deletion of the batch takes away the row that it refers to. */
@@ -20,12 +20,17 @@ export interface AffectedRow {
   cause: RowWrite
 }
 
-/** Finds what the deletions of a group would change elsewhere, generation by generation, one statement a foreign key. Ask before they are done. */
+/**
+ * Finds what the deletions of a group would change elsewhere, generation by generation, one statement a foreign key. Ask
+ * before they are done. Each generation is locked before the next one is looked for: a row that others make refer to it
+ * meanwhile would go unseen.
+ */
 export async function findAffected (trx: Transaction<Database>, group: RowWrite[]): Promise<AffectedRow[]> {
   const deleted = new Map<string, AffectedRow | null>(group.map(({ row }) => [row, null]))
   const altered: AffectedRow[] = []
   let generation = new Map<TableSpec, Map<string, RowWrite>>()
   for (const write of group) generation.set(write.table, (generation.get(write.table) ?? new Map()).set(write.pk, write))
+  for (const [table, causes] of generation) await trx.executeQuery(CompiledQuery.raw(lockStatement(table), [JSON.stringify([...causes.keys()])]))
   while (generation.size > 0) {
     const next: typeof generation = new Map()
     for (const [table, causes] of generation) {

@@ -152,12 +152,14 @@ function toColumn ({ name, type, kind, element_kind: elementKind, generated, ide
 function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<string, TableSpec>): string | null {
   if (!spec.materialize) return null
   for (const foreignKey of found?.foreign_keys ?? []) {
-    const { constraint, parent, on_delete: onDelete, set_columns: setColumns } = foreignKey
+    const { constraint, parent, on_delete: onDelete, on_update: onUpdate, set_columns: setColumns } = foreignKey
     if ((onDelete === 'n' || onDelete === 'd') && spec.owner !== null && (setColumns ?? foreignKey.columns).includes(spec.owner.column)) {
       return `its foreign key ${constraint} would take its owner ${spec.owner.column} away (ON DELETE SET ${onDelete === 'n' ? 'NULL' : 'DEFAULT'})`
     }
     // What the server writes is not the device's choice: its owner, and columns that never travel.
-    const isServers = foreignKey.columns.every(name => name === spec.owner?.column || spec.excluded.has(name) || spec.columns.get(name)?.isWritable === false)
+    const hidden = foreignKey.columns.filter(name => spec.excluded.has(name) || spec.columns.get(name)?.isWritable === false)
+    const isServers = foreignKey.columns.every(name => name === spec.owner?.column || hidden.includes(name))
+    if (hidden.length > 0 && !isServers) return `its foreign key ${constraint} has columns that devices write beside ${hidden.join(', ')}, which they do not: nobody could tell whose row it points at`
     const target = specs.get(parent)
     if (target === undefined || !target.materialize) {
       if (isServers) continue
@@ -165,6 +167,7 @@ function connect (spec: TableSpec, found: CatalogTable | undefined, specs: Map<s
     }
     const columns = byKeyOf(target, foreignKey)
     const acts = onDelete !== 'a' && onDelete !== 'r'
+    if (columns === null && onUpdate !== 'a' && onUpdate !== 'r') return `its foreign key ${constraint} refers to ${parent} by (${foreignKey.parent_columns.join(', ')}), not by its primary key, and changes rows when one there is updated, which is not supported`
     if (columns === null) {
       if (acts) return `its foreign key ${constraint} refers to ${parent} by (${foreignKey.parent_columns.join(', ')}), not by its primary key, and changes rows when one there is deleted, which is not supported`
       if (!isServers && !target.shared) return `its foreign key ${constraint} refers to ${parent} by (${foreignKey.parent_columns.join(', ')}), not by its primary key, which is not supported unless that table is shared`

@@ -128,7 +128,7 @@ export interface StoredRow {
 export async function findAltered (trx: Transaction<Database>, rows: StoredRow[]): Promise<AlteredRow[]> {
   const groups = new Map<string, StoredRow[]>()
   for (const row of rows) {
-    const key = `${row.table.id} ${String(row.isRead)} ${row.columns.join(' ')}`
+    const key = `${row.table.id} ${String(row.isRead)} ${JSON.stringify(row.columns)}`
     const group = groups.get(key)
     if (group === undefined) groups.set(key, [row])
     else group.push(row)
@@ -192,5 +192,5 @@ function groupRun (run: RowWrite[], order: StatementOrder): RowWrite[][] {
 /** A materializer gets rows of all columns at once. */
 function groupOf ({ verb, table, columns }: RowWrite): string {
   const kind = table.materializer !== null && verb !== 'delete' ? 'upsert' : verb
-  return `${kind} ${table.id} ${verb === 'delete' || table.materializer !== null ? '' : columns.join(' ')}`
+  return `${kind} ${table.id} ${verb === 'delete' || table.materializer !== null ? '' : JSON.stringify(columns)}`
 }

@@ -44,6 +44,7 @@ export interface CatalogForeignKey {
   parent_columns: string[]
   /** a no action, r restrict, c cascade, n set null, d set default. */
   on_delete: 'a' | 'r' | 'c' | 'n' | 'd'
+  on_update: 'a' | 'r' | 'c' | 'n' | 'd'
   /** Columns that SET NULL or SET DEFAULT is about; null where it is about all. */
   set_columns: string[] | null
 }
@@ -89,7 +90,7 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
         from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'p'),
       'foreign_keys', coalesce((
         select json_agg(json_build_object(
-          'constraint', f.conname, 'on_delete', f.confdeltype, 'parent', pn.nspname || '.' || p.relname,
+          'constraint', f.conname, 'on_delete', f.confdeltype, 'on_update', f.confupdtype, 'parent', pn.nspname || '.' || p.relname,
           -- Since PostgreSQL 15, hence not by its name.
           'set_columns', (select json_agg(a.attname order by a.attnum) from jsonb_array_elements_text(nullif(to_jsonb(f) -> 'confdelsetcols', 'null')) u (attnum)
             join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.attnum::int),

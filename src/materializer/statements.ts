@@ -50,20 +50,22 @@ where ${keys.map((name, i) => `t.${quoteIdentifier(name)} = v.${beside.keyPart(i
 returning ${keyText(keys, 't')} as pk`
 }
 
-/**
- * Deletes rows; answers the keys that stay, because the row has another owner or because the database kept it. Here $1 is
- * the JSON array of keys and $2 the scope.
- */
+/** Deletes rows, those of the scope where the table has an owner. Here $1 is the JSON array of keys and $2 the scope. */
 export function deleteStatement (table: TableSpec): string {
   const wanted = isOneOf(table.key, keyColumns(table.key), 't', '$1')
   if (table.owner === null) return `delete from ${tableOf(table)} as t where ${wanted}`
   return `delete from ${tableOf(table)} as t where ${wanted}${ownerCondition(table, '$2')}`
 }
 
-/** Finds the rows of a child table that a deletion of their parents would change: $1 is the JSON array of the parents' keys. */
+/** Locks rows that are to be deleted, so that no other row can refer to them from now on: $1 is the JSON array of their keys. */
+export function lockStatement (table: TableSpec): string {
+  return `select from ${tableOf(table)} as t where ${isOneOf(table.key, keyColumns(table.key), 't', '$1')} for update`
+}
+
+/** Finds and locks the rows of a child table that a deletion of their parents would change: $1 is the JSON array of the parents' keys. */
 export function affectedStatement (parent: TableSpec, { child, columns }: DeleteAction): string {
   return `select ${keyText(keyColumns(child.key), 't')} as pk, ${keyText(columns, 't')} as parent
-from ${tableOf(child)} as t where ${isOneOf(parent.key, columns, 't', '$1')}`
+from ${tableOf(child)} as t where ${isOneOf(parent.key, columns, 't', '$1')} for update`
 }
 
 /** Tells which of the keys in $1 are in the table. */

@@ -85,6 +85,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
   const rows = new Map<string, FinalRow>()
   for (const [row, { version, deleted, serverId }] of known.rows) rows.set(row, { version, deleted, serverId, write: null })
   const ledger = new Map(known.ledger)
+  const claimed = new Map<number, LedgerEntry>()
   const spoiled = new Set<string>()
   const writes: Write[] = []
 
@@ -104,6 +105,11 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
       if (isSameContent(change, earlier, spellings)) return { verdict: 'nothing', change, version: earlier.version, replay: true, completed: change.completed || earlier.carried > 0 || earlier.digest !== null }
       if (!known.olderClient) return { verdict: 'invalid', change, refusal: REUSED }
     }
+    // A number stands for the first change of the batch that has it, whatever becomes of that one: else each refusal would
+    // let the next change with the number through, to be judged in a round of its own.
+    const claim = known.olderClient ? undefined : claimed.get(change.sourceChangeId)
+    if (claim !== undefined && !isSameContent(change, claim, spellings)) return { verdict: 'invalid', change, refusal: REUSED }
+    claimed.set(change.sourceChangeId, toEntry(change, 0))
     const refusal = change.refusal ?? (spoiled.has(change.row) ? null : refused.get(change.index))
     if (refusal !== null && refusal !== undefined) return { verdict: 'invalid', change, refusal }
     if (spoiled.has(change.row)) return conflict(change)
@@ -135,8 +141,13 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     const deleted = change.op === 'DELETE'
     writes.push(write)
     rows.set(change.row, { version, deleted, write, serverId: 0 })
-    ledger.set(change.sourceChangeId, { tableId: change.table.id, pk: change.pk, deletes: deleted, version, serverId: 0, payload: change.payload, carried: 0, digest: null })
+    ledger.set(change.sourceChangeId, toEntry(change, version))
   }
+}
+
+/** A change of the batch as the ledger would have it. */
+function toEntry ({ table, pk, op, payload }: PreparedChange, version: number): LedgerEntry {
+  return { tableId: table.id, pk, deletes: op === 'DELETE', version, serverId: 0, payload, carried: 0, digest: null }
 }
 
 /** Same table, key and kind, and a payload that means the same. Base and INSERT against UPDATE do not count. */

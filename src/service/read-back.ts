@@ -1,21 +1,22 @@
 import type { Transaction } from 'kysely'
 import { findAltered } from '../materializer/materializer.js'
-import type { TableSpec } from '../materializer/table-spec.js'
 import type { Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Judgement, Write } from './decide.js'
 import { canonical, membersOf, overlayObject } from './json-text.js'
 import { digestOf } from './payload-digest.js'
 import { shapeOf } from './payload-shape.js'
+import type { PreparedChange } from './prepare.js'
 import { columnsOf } from './server-changes.js'
+import type { Settled } from './settle.js'
 
 /**
  * Where the database may have stored another row than it was given (triggers, generated columns, defaults of columns that
  * the payload left out), the row is read back, and what is different replaces what was sent, as the same version: devices
  * hold what the business table holds. Of several versions of a row in one batch this is the last.
  */
-export async function readBack (trx: Transaction<Database>, { writes, rows }: Judgement, isWritten: (write: Write) => boolean, spend: Spend): Promise<void> {
-  const candidates = writes.filter(write => rows.get(write.change.row)?.write === write && isWritten(write) && mayDiffer(write))
+export async function readBack (trx: Transaction<Database>, { writes, rows }: Judgement, { failures, defaulted }: Pick<Settled, 'failures' | 'defaulted'>, spend: Spend): Promise<void> {
+  const candidates = writes.filter(write => rows.get(write.change.row)?.write === write && !failures.has(write.change.index) && mayDiffer(write.change, defaulted))
   if (candidates.length === 0) return
   const byRow = new Map(candidates.map(write => [write.change.row, write]))
   const altered = await findAltered(trx, candidates.map(({ change: { row, table, pk, columns }, stored }) => {
@@ -33,12 +34,6 @@ export async function readBack (trx: Transaction<Database>, { writes, rows }: Ju
   }
 }
 
-function mayDiffer ({ change: { table, op, columns }, hadLiveRow }: Write): boolean {
-  if (op === 'DELETE' || !table.materialize) return false
-  return table.mayAlter || (!hadLiveRow && hasAbsentDefault(table, columns))
-}
-
-function hasAbsentDefault (table: TableSpec, columns: string[]): boolean {
-  for (const { name, hasDefault } of table.columns.values()) if (hasDefault && !columns.includes(name)) return true
-  return false
+function mayDiffer ({ table, op, row }: PreparedChange, defaulted: ReadonlySet<string>): boolean {
+  return op !== 'DELETE' && table.materialize && (table.mayAlter || defaulted.has(row))
 }

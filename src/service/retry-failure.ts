@@ -18,6 +18,7 @@ import { ByteBudget } from './byte-budget.js'
 import type { Judgement } from './decide.js'
 import { toFailure } from './failures.js'
 import { HookTime } from './in-time.js'
+import { findOwnRows } from './own-rows.js'
 import { columnsOf, followDeletions, toEntry } from './server-changes.js'
 import { withCatalog } from './with-catalog.js'
 import { writeRows } from './write-rows.js'
@@ -68,10 +69,7 @@ async function writeAgain ({ metadata, catalog }: RetryContext, trx: Transaction
     scope,
     askMaterializer: materializersOf({ userId: failure.user_id ?? scope, deviceId: failure.source_id ?? 'oversync:server', scope }, new HookTime()),
     requireCatalog: async () => { await catalog.requireUnchanged(trx, snapshot) },
-    isOurs: async rows => {
-      for (const [key, found] of await readRowStates(trx, metadata, scopeId, rows.map(({ table, pk }) => ({ tableId: table.id, pk })))) states.set(key, found)
-      return new Set(rows.map(({ row }) => row).filter(row => states.get(row)?.deleted === false))
-    }
+    isOurs: async rows => await findOwnRows(trx, metadata, scopeId, rows, new Set(), states)
   }, state.deleted && !inTable ? [] : [toWrite(table, row, pk, state, payload, inTable)], [])
   const culprit = culprits.get(0)
   if (culprit !== undefined) {

@@ -34,7 +34,7 @@ export function columnsOf (table: TableSpec, payload: string): string[] {
 export async function followDeletions (trx: Transaction<Database>, metadata: Metadata, scopeId: number, judgement: Judgement, affected: AffectedRow[], states: ReadonlyMap<string, RowState>, spend: Spend): Promise<ServerChange[]> {
   const changes: ServerChange[] = []
   const altered: Array<{ affected: AffectedRow, before: FinalRow }> = []
-  for (const row of new Map(affected.map(row => [row.row, row])).values()) {
+  for (const row of oncePerRow(affected)) {
     const state = states.get(row.row)
     const before: FinalRow | undefined = judgement.rows.get(row.row) ?? (state === undefined ? undefined : { ...state, write: null })
     if (before === undefined || before.deleted) continue
@@ -58,6 +58,16 @@ export async function followDeletions (trx: Transaction<Database>, metadata: Met
     judgement.rows.set(row, final)
     return { table, pk, final, payload, op: payload === null ? 'DELETE' : 'UPDATE', shape: payload === null ? 0 : shapeOf(membersOf(payload).map(({ key }) => key)) }
   }
+}
+
+/** Several foreign keys may have altered one row. */
+function oncePerRow (affected: AffectedRow[]): Iterable<AffectedRow> {
+  const rows = new Map<string, AffectedRow>()
+  for (const row of affected) {
+    const other = rows.get(row.row)
+    rows.set(row.row, other === undefined ? row : { ...row, columns: [...other.columns, ...row.columns] })
+  }
+  return rows.values()
 }
 
 /** Where a table records failures, it may be behind the stream: only what the foreign key did is news from there. */

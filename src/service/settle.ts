@@ -8,11 +8,13 @@ import type { Identity } from '../options.js'
 import type { Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
-import { readRowStates, type RowState } from '../storage/row-state.js'
+import type { RowState } from '../storage/row-state.js'
 import type { Stream } from '../storage/stream.js'
 import { askHooks, materializersOf, type AppHooks } from './app-hooks.js'
+import { BatchTooLarge } from './batch-too-large.js'
 import { completePayloads } from './complete-payloads.js'
 import { decide, type Judgement, type Known } from './decide.js'
+import { findOwnRows } from './own-rows.js'
 import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 import { tiesOf, toRowWrites } from './to-row-write.js'
 import type { HookTime } from './in-time.js'
@@ -41,6 +43,8 @@ export interface Settled {
   failures: Map<number, Culprit>
   /** Whether the tables have the rows of the batch now, by row. */
   inTable: Map<string, boolean>
+  /** Rows that were inserted without a column that has a default. */
+  defaulted: Set<string>
   /** States of rows as the stream has them: those of the batch, and those that deletions affected. */
   states: Map<string, RowState>
 }
@@ -63,19 +67,15 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
     if (refuse(await askHooks(context.hooks, trx, identity, unasked, context.hookTime))) continue
 
     const states = new Map(known.rows)
-    const isOurs = async (rows: AffectedRow[]) => {
-      const unknown = rows.filter(({ row }) => !states.has(row)).map(({ table, pk }) => ({ tableId: table.id, pk }))
-      for (const [row, state] of await readRowStates(trx, metadata, stream.scopeId, unknown)) states.set(row, state)
-      return new Set(rows.map(({ row }) => row).filter(row => judgement.rows.has(row) || states.get(row)?.deleted === false))
-    }
-    const { rows, inTable } = toRowWrites(judgement.writes, failed, failures)
+    const { rows, inTable, held, defaulted } = toRowWrites(judgement.writes, failed, failures)
+    const isOurs = async (rows: AffectedRow[]) => await findOwnRows(trx, metadata, stream.scopeId, rows, held, states)
     const { culprits, affected } = await writeRows({
       trx, scope: identity.scope, askMaterializer, isOurs, requireCatalog: context.requireCatalog
     }, rows, tiesOf(judgement.writes))
     if (culprits.size === 0) {
       await requireKnownColumns(trx, judgement)
       context.metrics?.observe('oversync_upload_rounds', round + 1, {})
-      return { judgement, affected, failures, inTable, states }
+      return { judgement, affected, failures, inTable, defaulted, states }
     }
     for (const [index, culprit] of culprits) {
       // Only what the database itself says may be recorded: a key of somebody else's row is refused whatever the option.
@@ -83,7 +83,7 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
       else refused.set(index, culprit.refusal)
     }
   }
-  throw new Error(`A batch did not settle in ${MAX_DECISION_ROUNDS} rounds.`)
+  throw new BatchTooLarge(`The batch did not settle in ${MAX_DECISION_ROUNDS} rounds.`)
 
   function refuse (refusals: Map<number, Refusal>): boolean {
     for (const [index, refusal] of refusals) refused.set(index, refusal)

@@ -7,6 +7,10 @@ export interface RowWrites {
   rows: RowWrite[]
   /** Whether the tables have the rows once these are written, by row. */
   inTable: Map<string, boolean>
+  /** Rows that the tables have of the scope before the batch or during it. */
+  held: Set<string>
+  /** Rows that are inserted without a column that has a default. */
+  defaulted: Set<string>
 }
 
 export function isWrittenToTable ({ materialize, materializer }: TableSpec): boolean {
@@ -20,16 +24,22 @@ export function isWrittenToTable ({ materialize, materializer }: TableSpec): boo
  */
 export function toRowWrites (writes: Write[], failed: ReadonlyMap<string, boolean>, failures: ReadonlyMap<number, unknown>): RowWrites {
   const inTable = new Map<string, boolean>()
+  const held = new Set<string>()
+  const defaulted = new Set<string>()
   const rows: RowWrite[] = []
   for (const write of writes) {
     const { index, row, table, op } = write.change
     if (!isWrittenToTable(table)) continue
     const isThere = inTable.get(row) ?? failed.get(row) ?? write.hadLiveRow
     const fails = failures.has(index)
+    if (isThere || (!fails && op !== 'DELETE')) held.add(row)
     inTable.set(row, fails ? isThere : op !== 'DELETE')
-    if (!fails && (isThere || op !== 'DELETE')) rows.push(toRowWrite(write, rows.length, isThere))
+    if (fails || (!isThere && op === 'DELETE')) continue
+    const rowWrite = toRowWrite(write, rows.length, isThere)
+    rows.push(rowWrite)
+    if (rowWrite.verb === 'insert' && hasAbsentDefault(rowWrite)) defaulted.add(row)
   }
-  return { rows, inTable }
+  return { rows, inTable, held, defaulted }
 }
 
 function toRowWrite ({ change, hadLiveRow, version, stored }: Write, place: number, isThere: boolean): RowWrite {
@@ -49,6 +59,11 @@ function toRowWrite ({ change, hadLiveRow, version, stored }: Write, place: numb
     verb: op === 'DELETE' ? 'delete' : isThere ? 'update' : 'insert',
     references: parents.map(({ constraint, name }) => ({ constraint, name }))
   }
+}
+
+function hasAbsentDefault ({ table, columns }: RowWrite): boolean {
+  for (const { name, hasDefault } of table.columns.values()) if (hasDefault && !columns.includes(name)) return true
+  return false
 }
 
 /** Pairs of rows of which one refers to the other. */

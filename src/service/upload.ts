@@ -97,8 +97,8 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
       hookTime: new HookTime(context.hookTimeoutMs),
       requireCatalog: async () => { await context.catalog.requireUnchanged(trx, snapshot) }
     }, prepared, known, failed)
-    const { judgement, affected, failures, states } = settled
-    await readBack(trx, judgement, ({ change }) => !failures.has(change.index), spend)
+    const { judgement, affected, states } = settled
+    await readBack(trx, judgement, settled, spend)
     const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
     await noteFailures({ trx, metadata, scopeId: stream.scopeId, sourceNo: source.no, failedTables }, judgement, settled, serverChanges)
     const { head, maxChangeId } = await record(trx, metadata, stream, source, judgement, serverChanges)

@@ -57,6 +57,7 @@ export class Scope {
     const from = this.head + 1
     const source = this.devices.get(device) ?? { max: 0, used: new Map<number, Used>() }
     const spoiled = new Set<string>()
+    const tried = new Set<number>()
     const written: Entry[] = []
     const checks: Array<() => void> = []
     const hasKeyTwice = keysIn(text) !== countKeys(changes === undefined ? {} : parseExact(text))
@@ -64,7 +65,7 @@ export class Scope {
     for (const [i, sent] of list.entries()) {
       const status = reply.statuses[i] as Status
       const read = readChange(sent, plain.changes?.[i] as { source_change_id: number, server_version: number })
-      const expected = this.#judge(read, status, source, device, epoch === undefined, spoiled, written, hasKeyTwice)
+      const expected = this.#judge(read, status, source, device, epoch === undefined, spoiled, tried, written, hasKeyTwice)
       if (status.status === 'invalid' && status.invalid.reason === 'unregistered_table') accepted = false
       if (!expected.includes(brief(status))) problems.push(`change ${i}: ${brief(status)}, not ${expected.join(' or ')}`)
       if (status.source_change_id !== plain.changes?.[i]?.source_change_id) problems.push(`change ${i}: another number`)
@@ -117,7 +118,7 @@ export class Scope {
   }
 
   /** The verdicts that the contract allows; the one that was given is followed. */
-  #judge (read: Change | Unreadable, status: Status, source: Device, device: string, isOlder: boolean, spoiled: Set<string>, written: Entry[], hasKeyTwice: boolean): string[] {
+  #judge (read: Change | Unreadable, status: Status, source: Device, device: string, isOlder: boolean, spoiled: Set<string>, tried: Set<number>, written: Entry[], hasKeyTwice: boolean): string[] {
     if ('reason' in read) {
       if (read.row !== null) spoiled.add(read.row)
       return [`invalid ${read.reason}`]
@@ -135,6 +136,12 @@ export class Scope {
       spoiled.add(row)
       return ['invalid source_change_id_reused']
     }
+    // Within a batch a number stands for the first change that has it, also where that one is refused.
+    if (!isOlder && tried.has(number) && given === 'invalid source_change_id_reused') {
+      spoiled.add(row)
+      return [given]
+    }
+    tried.add(number)
     if (spoiled.has(row)) return isOlder && !this.rows.has(row) ? ['invalid internal_error'] : ['conflict']
     const current = this.rows.get(row)
     if (deletes && (current === undefined || current.deleted)) {

@@ -129,3 +129,9 @@ t.test('a row that the log has with a value its column cannot hold any more does
   t.strictSame(await outcome(phone, put(2, { text: 'e', doc: 'words' }, 1)), ['invalid bad_payload'])
   await assertSound(t, sql, 'alice')
 })
+
+t.test('a default of a row that the same batch goes on to edit reaches the devices too (F2, P15)', async t => {
+  const { user } = await world(t)
+  await user('alice').upload([put(1, { text: 'a' }, 0, 'plain'), put(1, { text: 'b' }, 1, 'plain')] as never[])
+  t.strictSame((await payloads(user('alice', 'pad'))).at(-1), ['1', { text: 'b', n: 7 }])
+})

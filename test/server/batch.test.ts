@@ -315,3 +315,11 @@ t.test('the number of statements does not grow with the batch', async t => {
   }
   await assertSound(t, sql, 'alice')
 })
+
+t.test('one number for many changes that are refused: the first counts, the others are refused at once (A9, P19)', async t => {
+  const { user, sql } = await buildApp(t)
+  const many = Array.from({ length: 40 }, (_, i) => put(1, 'users', uuid(i + 1), { name: null, email: null }))
+  t.strictSame(verdicts(await user('alice').upload(many)), ['1 invalid constraint_violation', ...Array(39).fill('1 invalid source_change_id_reused') as string[]])
+  t.strictSame(verdicts(await user('alice').upload([put(1, 'users', uuid(2), john())])), ['1 applied v1'], 'what was refused does not use up the number')
+  t.strictSame(await log(sql, 'alice'), ['1 users 2 I v1'])
+})

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { assertSound, buildApp, del, log, put, uuid, verdicts } from '../helpers/app.js'
+import { waitFor } from '../helpers/wait-for.js'
 
 const file = (id: number, n: number) => put(id, 'files', uuid(n), { name: 'f' })
 const review = (id: number, n: number, of: number) => put(id, 'file_reviews', uuid(n), { review: 'r', file_id: uuid(of) })
@@ -60,4 +61,45 @@ t.test('cascades go on through generations and around self-references, and what 
   t.strictSame((await log(sql, 'alice')).slice(5).sort(), ['6 leaf 9 U v2', '7 node 1 D v2', '8 node 2 D v2', '9 node 3 D v2'])
   t.strictSame([...await sql`select id, node_id from public.leaf`], [{ id: uuid(9), node_id: uuid(4) }])
   await assertSound(t, sql, 'alice')
+})
+
+const LABELS = `create table public.label (id uuid primary key, name text);
+  create table public.tag (id uuid primary key, name text not null, label_id uuid references public.label on delete cascade)`
+const label = (id: number, n: number) => put(id, 'public.label', uuid(n), { name: 'l' })
+const tag = (id: number, n: number, of: number, name: string | null = 't', base = 0) => put(id, 'public.tag', uuid(n), { name, label_id: uuid(of) }, base)
+
+t.test('a row that was the scope\'s own once, and is made by somebody else since, is not taken along, also where the batch names it (I5, P16)', async t => {
+  const { sql, user } = await buildApp(t, { schemaSql: LABELS, tables: [{ table: 'public.label', shared: true }, 'public.tag'] })
+  const alice = user('alice')
+  await alice.upload([label(1, 1), tag(2, 9, 1)])
+  await alice.upload([del(3, 'public.tag', uuid(9), 1)])
+  await user('bob').upload([tag(1, 9, 1, 'of bob')])
+  t.strictSame(verdicts(await alice.upload([del(4, 'public.label', uuid(1), 1), del(5, 'public.tag', uuid(9), 2)])), ['4 invalid constraint_violation', '5 applied v2'])
+  t.strictSame([...await sql`select name from public.tag`], [{ name: 'of bob' }])
+  await assertSound(t, sql, 'alice')
+})
+
+t.test('nor is one under the key of a row that never got into the table (I5, P16)', async t => {
+  const { sql, user } = await buildApp(t, { schemaSql: LABELS, tables: [{ table: 'public.label', shared: true }, { table: 'public.tag', onMaterializeError: 'record' }] })
+  const alice = user('alice')
+  await alice.upload([label(1, 1)])
+  await user('bob').upload([tag(1, 9, 1, 'of bob')])
+  t.strictSame(verdicts(await alice.upload([tag(2, 9, 1, null)])), ['2 applied v1'], 'in the stream alone')
+  t.strictSame(verdicts(await alice.upload([del(3, 'public.label', uuid(1), 1)])), ['3 invalid constraint_violation'])
+  t.strictSame([...await sql`select name from public.tag`], [{ name: 'of bob' }])
+  await assertSound(t, sql, 'alice')
+})
+
+t.test('a row that the app makes while its parent is being deleted is not taken along unseen (P15, P16)', async t => {
+  const { sql, user } = await buildApp(t, { schemaSql: LABELS, tables: ['public.label', 'public.tag'] })
+  const alice = user('alice')
+  await alice.upload([label(1, 1)])
+  let upload: ReturnType<typeof alice.upload> | undefined
+  await sql.begin(async trx => {
+    await trx`insert into public.tag values (${uuid(5)}, 'of the app', ${uuid(1)})`
+    upload = alice.upload([del(2, 'public.label', uuid(1), 1)])
+    await waitFor('the upload waits for the row', async () => (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`).length > 0)
+  })
+  t.strictSame(verdicts(await (upload as NonNullable<typeof upload>)), ['2 invalid constraint_violation'])
+  t.strictSame([...await sql`select name from public.tag`], [{ name: 'of the app' }])
 })

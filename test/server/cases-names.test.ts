@@ -46,3 +46,9 @@ t.test('a table whose name has the full 63 bytes syncs under it (F10)', async t 
   t.strictSame(verdicts(await user('alice').upload([put(1, `public.${name}`, uuid(1), {}), put(2, `public.${name}t`, uuid(2), {})])), ['1 applied v1', '2 invalid unregistered_table'])
   t.strictSame([...await sql.unsafe(`select id from public.${name}`)], [{ id: uuid(1) }])
 })
+
+t.test('columns whose names have blanks are not taken for several columns (F10, P17)', async t => {
+  const { sql, user } = await buildApp(t, { schemaSql: 'create table public.blank (id uuid primary key, a text, b text, "a b" text)', tables: ['blank'] })
+  await user('alice').upload([put(1, 'public.blank', uuid(1), { 'a b': 'x' }), put(2, 'public.blank', uuid(2), { a: '1', b: '2' })])
+  t.strictSame((await sql`select a, b, "a b" from public.blank order by id`).map(row => Object.values(row)), [[null, null, 'x'], ['1', '2', null]])
+})

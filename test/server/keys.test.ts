@@ -136,7 +136,9 @@ t.test('keys that are not one-to-one are refused at start, by name (H14, K12)', 
     ['create table x (a uuid, b real, primary key (a, b))', /its key b has the type real/],
     ['create table x (id uuid primary key deferrable)', /its primary key is deferrable/],
     ['create table x (id uuid)', /it has no primary key/],
-    ['create table p (id uuid primary key); create table x (id uuid primary key, p_id uuid references p)', /its foreign key x_p_id_fkey refers to public\.p, which does not sync/]
+    ['create table p (id uuid primary key); create table x (id uuid primary key, p_id uuid references p)', /its foreign key x_p_id_fkey refers to public\.p, which does not sync/],
+    ['create table x (id uuid primary key, code text unique, other text references x (code) on update cascade)', /its foreign key x_other_fkey refers to public\.x by \(code\), not by its primary key, and changes rows when one there is updated/],
+    ['create table x (a text, b text, c text, d text generated always as (c) stored, primary key (a, b), foreign key (d, c) references x)', /its foreign key x_d_c_fkey has columns that devices write beside d/]
   ]
   for (const [schemaSql, message] of refusals) {
     const { url, sql } = await freshDb(t)

@@ -364,3 +364,13 @@ t.test('a crowd of retries is answered 429, and uploads find their connections (
   await Promise.all(told)
   t.strictSame(statuses.filter(status => status !== 429 && status !== 200 && status !== 503), [], 'the others go on')
 })
+
+t.test('a row that two deletions of one batch alter loses both references in the stream too (K10, P15)', async t => {
+  const schemaSql = SCHEMA + `
+    create table shop.notes (id uuid primary key, order_id uuid references shop.orders on delete set null, line_id uuid references shop.lines on delete set null)`
+  const { user } = await shop(t, { schemaSql, tables: [...TABLES, { table: 'shop.notes', onMaterializeError: 'record' }] })
+  const phone = user('alice')
+  await phone.upload([order(1, 1, 'o'), order(2, 2, 'o'), line(3, 1, 2), put(4, 'shop.notes', uuid(1), { order_id: uuid(1), line_id: uuid(1) })])
+  await phone.upload([del(5, 'shop.orders', uuid(1), 1), del(6, 'shop.lines', uuid(1), 1)])
+  t.strictSame((await user('alice', 'pad').download()).changes.at(-1)?.payload, { id: uuid(1), order_id: null, line_id: null })
+})
