@@ -9,7 +9,7 @@ export interface HookChange {
   readonly op: 'INSERT' | 'UPDATE' | 'DELETE'
   /** The key in its one spelling; of several columns, a JSON array of texts. */
   readonly key: string
-  /** The row by column, as sent; null for DELETE. Numbers are JavaScript's: beyond 2^53 read `payloadText`. */
+  /** The row by column, as sent (an update may leave columns out; a materializer gets the whole row); null for DELETE. Numbers are JavaScript's: beyond 2^53 read `payloadText`. */
   readonly payload: Readonly<Record<string, unknown>> | null
   /** The row as JSON text with its exact digits; null for DELETE. */
   readonly payloadText: string | null

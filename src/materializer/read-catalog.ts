@@ -118,13 +118,14 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
   return rows.map(({ catalog }) => catalog)
 }
 
-/** Which of the names that payloads have and this process does not know are columns by now: `schema.table.column`. */
-export async function findNewColumns (db: Kysely<Database>, unknown: Array<{ schema: string, table: string, column: string }>): Promise<string[]> {
-  const { rows } = await sql<{ name: string }>`
-    select x."schema" || '.' || x."table" || '.' || x."column" as name
-    from json_to_recordset(${JSON.stringify(unknown)}::text::json) as x ("schema" text, "table" text, "column" text)
+/** The columns of tables as the transaction sees them, by `schema.table`. */
+export async function readColumnNames (db: Kysely<Database>, tables: Array<{ schema: string, table: string }>): Promise<Map<string, Set<string>>> {
+  const { rows } = await sql<{ name: string, columns: string[] }>`
+    select x."schema" || '.' || x."table" as name, array_agg(a.attname::text) as columns
+    from json_to_recordset(${JSON.stringify(tables)}::text::json) as x ("schema" text, "table" text)
     join pg_catalog.pg_namespace n on n.nspname = x."schema"
     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = x."table"
-    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = x."column" and a.attnum > 0 and not a.attisdropped`.execute(db)
-  return rows.map(({ name }) => name)
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    group by 1`.execute(db)
+  return new Map(rows.map(({ name, columns }) => [name, new Set(columns)]))
 }

@@ -17,6 +17,8 @@ export interface RowWrite {
   payload: string | null
   /** With what an update left out. */
   whole: string | null
+  /** The stream has the row and the table does not: `payload` is all of it, not what the change sent. */
+  isWhole: boolean
   /** The stream has the row, and the business table should: an insert puts it back. */
   hadRow: boolean
   /** Columns of the table that the payload has, sorted. */

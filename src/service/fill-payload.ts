@@ -1,8 +1,8 @@
-import { keyOf, normalizeValue, partAsJson, type Key, type KeyPart } from '../materializer/key-spec.js'
+import { keyOf, normalizeKey, normalizeValue, partAsJson, type Key, type KeyPart } from '../materializer/key-spec.js'
 import type { ColumnSpec, Reference, TableSpec } from '../materializer/table-spec.js'
 import { normalizeUuidValue } from '../materializer/uuid.js'
 import { rowKey } from '../storage/row-state.js'
-import { editObject, type Member } from './json-text.js'
+import { editObject, membersOf, type Member } from './json-text.js'
 import { shapeOf } from './payload-shape.js'
 import type { ParentRow, PreparedChange, Refusal } from './prepare.js'
 import type { PayloadText } from './upload-body.js'
@@ -64,7 +64,7 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
   // Whatever order the device has them in: rows of the same columns share a statement.
   prepared.columns.sort()
   for (const reference of table.references) {
-    const parent = parentOf(prepared, key, reference, members, text, values, scope)
+    const parent = parentOf(table, key, reference, members, text, values, scope)
     if (typeof parent === 'string') return parent
     if (parent !== null) prepared.parents.push(parent)
   }
@@ -75,7 +75,7 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
  * The row that a change refers to by a foreign key: null where it refers to none, a text where nobody could tell to which.
  * PostgreSQL takes many spellings of a key; one that is not known here would refer to a row without anybody asking whose it is.
  */
-function parentOf ({ table }: PreparedChange, key: Key, { constraint, columns, parent }: Reference, members: Member[], text: string, values: Record<string, unknown>, scope: string): ParentRow | string | null {
+function parentOf (table: TableSpec, key: Key, { constraint, columns, parent }: Reference, members: Member[], text: string, values: Record<string, unknown>, scope: string): ParentRow | string | null {
   const parts: Array<string | null> = []
   const silent: string[] = []
   for (const [i, name] of columns.entries()) {
@@ -100,7 +100,15 @@ function parentOf ({ table }: PreparedChange, key: Key, { constraint, columns, p
       : null
   }
   const { pk } = keyOf(parent.key, parts) as Key
-  return { constraint, row: rowKey(parent.id, pk), tableId: parent.id, pk, name: `${parent.name}:${pk}`, mustBeLive: !parent.shared }
+  return { constraint, row: rowKey(parent.id, pk), tableId: parent.id, pk, name: `${parent.name}:${pk}`, mustBeLive: !parent.shared, recordsFailures: parent.recordsFailures }
+}
+
+/** The rows that a whole row refers to, by its stored payload; a text for a reference of which half is missing. */
+export function parentsIn (table: TableSpec, pk: string, payload: string, scope: string): Array<ParentRow | string> {
+  const key = normalizeKey(table.key, pk) as Key
+  const values = JSON.parse(payload) as Record<string, unknown>
+  const members = membersOf(payload)
+  return table.references.map(reference => parentOf(table, key, reference, members, payload, values, scope)).filter(parent => parent !== null)
 }
 
 function withMember (object: string, isEmpty: boolean, key: string, value: string): string {

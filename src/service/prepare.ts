@@ -25,6 +25,8 @@ export interface ParentRow {
   name: string
   /** False for reference rows that everybody may refer to: they only count for the order of writing. */
   mustBeLive: boolean
+  /** A row of its table may be in the stream and not in the table. */
+  recordsFailures: boolean
 }
 
 /** A change with its names resolved and its payload normalised, ready to be judged. */

@@ -14,10 +14,12 @@ import { SERVER_SOURCE_NO } from '../storage/source.js'
 import { lockStream } from '../storage/stream.js'
 import { inTransaction } from '../storage/transaction.js'
 import { materializersOf } from './app-hooks.js'
+import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
 import type { Judgement } from './decide.js'
 import { toFailure } from './failures.js'
 import { HookTime } from './in-time.js'
+import { findOrphans } from './orphans.js'
 import { findOwnRows } from './own-rows.js'
 import { columnsOf, followDeletions, toEntry } from './server-changes.js'
 import { withCatalog } from './with-catalog.js'
@@ -42,7 +44,7 @@ export async function retryFailure (context: RetryContext, id: number): Promise<
   const { db, metadata } = context
   const failure = await findFailure(db, metadata, id)
   if (failure === null) throw new SyncError('not_found', GONE)
-  return await withCatalog(context.catalog, async snapshot => await inTransaction(db, async trx => {
+  const retried = withCatalog(context.catalog, async snapshot => await inTransaction(db, async trx => {
     if (!await claimFailure(trx, metadata, id)) throw new SyncError('retry_in_progress', 'This failure is being retried.')
     // As an upload would: the row cannot change meanwhile.
     const stream = await lockStream(trx, failure.scope)
@@ -50,6 +52,10 @@ export async function retryFailure (context: RetryContext, id: number): Promise<
     if (found === null) throw new SyncError('not_found', GONE)
     return await writeAgain(context, trx, snapshot, stream, found)
   }, context.metrics))
+  return await retried.catch((error: unknown): RetryResult => {
+    if (!(error instanceof BatchTooLarge)) throw error
+    return { id, status: 'failed', failure: { ...failure, message: error.message } }
+  })
 }
 
 async function writeAgain ({ metadata, catalog }: RetryContext, trx: Transaction<Database>, snapshot: CatalogSnapshot, { scopeId, head }: { scopeId: number, head: number }, failure: ListedFailure): Promise<RetryResult> {
@@ -64,13 +70,17 @@ async function writeAgain ({ metadata, catalog }: RetryContext, trx: Transaction
   const payload = state.deleted ? null : (await readPayloads(trx, metadata, scopeId, [state.serverId], spend)).get(state.serverId) ?? null
   // What the table does not have is inserted and never updated or deleted: a row under its key would be somebody else's.
   const inTable = (await readFailed(trx, metadata, scopeId, [{ tableId: table.id, pk }])).get(row) === true
-  const { culprits, affected } = await writeRows({
-    trx,
-    scope,
-    askMaterializer: materializersOf({ userId: failure.user_id ?? scope, deviceId: failure.source_id ?? 'oversync:server', scope }, new HookTime()),
-    requireCatalog: async () => { await catalog.requireUnchanged(trx, snapshot) },
-    isOurs: async rows => await findOwnRows(trx, metadata, scopeId, rows, new Set(), states)
-  }, state.deleted && !inTable ? [] : [toWrite(table, row, pk, state, payload, inTable)], [])
+  const writes = state.deleted && !inTable ? [] : [toWrite(table, row, pk, state, payload, inTable)]
+  const orphans = await findOrphans({ trx, metadata, scopeId, scope, isLive: () => undefined, isInTable: () => undefined }, writes.map(write => ({ write, parents: [] })))
+  const { culprits, affected } = orphans.size > 0
+    ? { culprits: orphans, affected: [] }
+    : await writeRows({
+      trx,
+      scope,
+      askMaterializer: materializersOf({ userId: failure.user_id ?? scope, deviceId: failure.source_id ?? 'oversync:server', scope }, new HookTime()),
+      requireCatalog: async () => { await catalog.requireUnchanged(trx, snapshot) },
+      isOurs: async rows => await findOwnRows(trx, metadata, scopeId, rows, new Set(), states)
+    }, writes, [])
   const culprit = culprits.get(0)
   if (culprit !== undefined) {
     await writeFailures(trx, metadata, scopeId, [toFailure(culprit, { tableId: table.id, pk, sourceNo: SERVER_SOURCE_NO, version: state.version, op: state.deleted ? 'DELETE' : inTable ? 'UPDATE' : 'INSERT', inTable })])
@@ -96,6 +106,7 @@ function toWrite (table: TableSpec, row: string, pk: string, { version, deleted 
     version,
     payload,
     whole: payload,
+    isWhole: true,
     hadRow: inTable,
     verb: deleted ? 'delete' : inTable ? 'update' : 'insert',
     columns: payload === null ? [] : columnsOf(table, payload).filter(name => isWritable(table, name)),

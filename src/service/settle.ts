@@ -2,7 +2,8 @@ import type { Transaction } from 'kysely'
 import { MAX_DECISION_ROUNDS } from '../limits.js'
 import { CatalogChanged } from '../materializer/catalog.js'
 import type { AffectedRow } from '../materializer/delete-effects.js'
-import { findNewColumns } from '../materializer/read-catalog.js'
+import type { RowWrite } from '../materializer/row-write.js'
+import { readColumnNames } from '../materializer/read-catalog.js'
 import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
 import type { Spend } from '../storage/change-log.js'
@@ -14,8 +15,9 @@ import { askHooks, materializersOf, type AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { completePayloads } from './complete-payloads.js'
 import { decide, type Judgement, type Known } from './decide.js'
+import { findOrphans } from './orphans.js'
 import { findOwnRows } from './own-rows.js'
-import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
+import type { ParentRow, PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 import { tiesOf, toRowWrites } from './to-row-write.js'
 import type { HookTime } from './in-time.js'
 import { orderWrites } from './write-order.js'
@@ -68,6 +70,20 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
 
     const states = new Map(known.rows)
     const { rows, inTable, held, defaulted } = toRowWrites(judgement.writes, failed, failures)
+    if (failed.size > 0 || failures.size > 0) {
+      const orphans = await findOrphans({
+        trx,
+        metadata,
+        scopeId: stream.scopeId,
+        scope: identity.scope,
+        isLive: row => judgement.rows.has(row) ? judgement.rows.get(row)?.deleted === false : undefined,
+        isInTable: row => inTable.get(row) ?? failed.get(row)
+      }, withParents(rows, judgement))
+      if (orphans.size > 0) {
+        blame(orphans)
+        continue
+      }
+    }
     const isOurs = async (rows: AffectedRow[]) => await findOwnRows(trx, metadata, stream.scopeId, rows, held, states)
     const { culprits, affected } = await writeRows({
       trx, scope: identity.scope, askMaterializer, isOurs, requireCatalog: context.requireCatalog
@@ -77,13 +93,17 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
       context.metrics?.observe('oversync_upload_rounds', round + 1, {})
       return { judgement, affected, failures, inTable, defaulted, states }
     }
+    blame(culprits)
+  }
+  throw new BatchTooLarge(`The batch did not settle in ${MAX_DECISION_ROUNDS} rounds.`)
+
+  function blame (culprits: ReadonlyMap<number, Culprit>): void {
     for (const [index, culprit] of culprits) {
       // Only what the database itself says may be recorded: a key of somebody else's row is refused whatever the option.
       if (culprit.write.table.recordsFailures && culprit.problem !== null) failures.set(index, culprit)
       else refused.set(index, culprit.refusal)
     }
   }
-  throw new BatchTooLarge(`The batch did not settle in ${MAX_DECISION_ROUNDS} rounds.`)
 
   function refuse (refusals: Map<number, Refusal>): boolean {
     for (const [index, refusal] of refusals) refused.set(index, refusal)
@@ -91,16 +111,20 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
   }
 }
 
+function withParents (rows: RowWrite[], { writes }: Judgement): Array<{ write: RowWrite, parents: ParentRow[] }> {
+  const parents = new Map(writes.map(({ change }) => [change.index, change.parents]))
+  return rows.map(write => ({ write, parents: parents.get(write.index) ?? [] }))
+}
+
 /**
  * What no column was there for stays in the stream alone; so it must not have got its column a moment ago. The rows just
  * written keep their tables as they are until the end of the transaction.
  */
 async function requireKnownColumns (trx: Transaction<Database>, { writes }: Judgement): Promise<void> {
-  const unknown = new Map<string, { schema: string, table: string, column: string }>()
-  for (const { change: { table: { schema, table, materialize }, unknown: names } } of writes) {
-    if (materialize) for (const column of names) unknown.set(`${schema}.${table}.${column}`, { schema, table, column })
-  }
-  if (unknown.size === 0) return
-  const found = await findNewColumns(trx, [...unknown.values()])
-  if (found.length > 0) throw new CatalogChanged(`There are new columns: ${found.join(', ')}.`)
+  const odd = writes.map(({ change }) => change).filter(({ table, unknown }) => table.materialize && unknown.length > 0)
+  if (odd.length === 0) return
+  const tables = new Map(odd.map(({ table: { name, schema, table } }) => [name, { schema, table }]))
+  const columns = await readColumnNames(trx, [...tables.values()])
+  const found = odd.find(({ table, unknown }) => unknown.some(name => columns.get(table.name)?.has(name) === true))
+  if (found !== undefined) throw new CatalogChanged(`${found.table.name} has new columns.`)
 }

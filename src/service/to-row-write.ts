@@ -55,6 +55,7 @@ function toRowWrite ({ change, hadLiveRow, version, stored }: Write, place: numb
     payload: isWhole ? stored.text : change.payload,
     whole: stored.text,
     columns: isWhole ? columnsOf(table, stored.text as string).filter(name => isWritable(table, name)) : columns,
+    isWhole,
     hadRow: isThere,
     verb: op === 'DELETE' ? 'delete' : isThere ? 'update' : 'insert',
     references: parents.map(({ constraint, name }) => ({ constraint, name }))

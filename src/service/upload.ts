@@ -84,7 +84,7 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
     requireSameHistory(stream, request.epoch)
     const source = await ensureSource(trx, stream.scopeId, identity)
     const known = await readKnown(trx, metadata, stream, source, prepared, request.epoch === undefined, spend)
-    const failed = await readFailed(trx, metadata, stream.scopeId, prepared.flatMap(change => 'unreadable' in change || !mayHaveFailed(change.table, failedTables) ? [] : [{ tableId: change.table.id, pk: change.pk }]))
+    const failed = await readFailed(trx, metadata, stream.scopeId, rowsThatMayHaveFailed(prepared, failedTables))
     const settled = await settle({
       trx,
       metadata,
@@ -109,6 +109,16 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
       fields: { head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 }
     })
   }, context.metrics)
+}
+
+/** The rows of the batch and those that they refer to, of tables in which a row may be in the stream and not in the table. */
+function rowsThatMayHaveFailed (prepared: Array<PreparedChange | UnreadableChange>, failedTables: ReadonlySet<number>): RowKey[] {
+  return prepared.flatMap(change => 'unreadable' in change
+    ? []
+    : [
+        ...mayHaveFailed(change.table, failedTables) ? [{ tableId: change.table.id, pk: change.pk }] : [],
+        ...change.parents.filter(({ recordsFailures, tableId }) => recordsFailures || failedTables.has(tableId))
+      ])
 }
 
 /** The handshake (no changes), and the refusal of a batch that is too large. */

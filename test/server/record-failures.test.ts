@@ -374,3 +374,40 @@ t.test('a row that two deletions of one batch alter loses both references in the
   await phone.upload([del(5, 'shop.orders', uuid(1), 1), del(6, 'shop.lines', uuid(1), 1)])
   t.strictSame((await user('alice', 'pad').download()).changes.at(-1)?.payload, { id: uuid(1), order_id: null, line_id: null })
 })
+
+t.test('no row may refer to a row that failed, under whose key somebody else has one (P16, K1)', async t => {
+  for (const onMaterializeError of ['reject', 'record'] as const) {
+    const { sql, user } = await buildApp(t, {
+      schemaSql: 'create table public.folder (id uuid primary key, name text not null); create table public.doc (id uuid primary key, folder_id uuid references public.folder)',
+      alone: true,
+      tables: [{ table: 'public.folder', onMaterializeError: 'record' }, { table: 'public.doc', onMaterializeError }]
+    })
+    const [alice, bob] = [user('alice'), user('bob')]
+    await bob.upload([put(1, 'public.folder', uuid(1), { name: 'his' })])
+    t.strictSame(verdicts(await alice.upload([put(1, 'public.folder', uuid(1), { name: null }), put(2, 'public.doc', uuid(2), { folder_id: uuid(1) })])),
+      ['1 applied v1', onMaterializeError === 'reject' ? '2 invalid fk_missing' : '2 applied v1'], `in one batch, ${onMaterializeError}`)
+    t.strictSame(verdicts(await alice.upload([put(3, 'public.doc', uuid(3), { folder_id: uuid(1) })])),
+      [onMaterializeError === 'reject' ? '3 invalid fk_missing' : '3 applied v1'], `later, ${onMaterializeError}`)
+    t.strictSame([...await sql`select id from public.doc`], [], 'nothing of hers points at his')
+    await assertSound(t, sql, 'alice')
+  }
+})
+
+t.test('a failed row that is put back whole is asked about its parents again, by an edit and by a retry (P16)', async t => {
+  const { sql, user, list, retry } = await shop(t, {
+    schemaSql: SCHEMA + 'create table shop.folder (id uuid primary key, name text); create table shop.doc (id uuid primary key, title text unique, folder_id uuid references shop.folder)',
+    tables: [...TABLES, 'shop.folder', { table: 'shop.doc', onMaterializeError: 'record' }]
+  })
+  const [alice, bob] = [user('alice'), user('bob')]
+  await alice.upload([put(1, 'shop.folder', uuid(1), { name: 'hers' }), put(2, 'shop.doc', uuid(2), { title: 'taken' })])
+  await alice.upload([put(3, 'shop.doc', uuid(3), { title: 'taken', folder_id: uuid(1) }), put(4, 'shop.doc', uuid(4), { title: 'taken', folder_id: uuid(1) })])
+  t.strictSame(verdicts(await alice.upload([del(5, 'shop.folder', uuid(1), 1)])), ['5 applied v2'])
+  await bob.upload([put(1, 'shop.folder', uuid(1), { name: 'his' })])
+  t.match(verdicts(await alice.upload([put(6, 'shop.doc', uuid(3), { title: 'free' }, 1)])), [/^6 applied v2/])
+  await sql`update shop.doc set title = 'moved' where id = ${uuid(2)}`
+  for (const { id } of await list('alice')) t.match(await retry(id), { status: 'failed', failure: { reason: 'fk_missing' } })
+  t.strictSame((await sql`select id from shop.doc`).map(({ id }) => id as string), [uuid(2)], 'nothing of hers points at his')
+  t.match(verdicts(await alice.upload([put(7, 'shop.doc', uuid(3), { folder_id: null }, 2)])), [/^7 applied v3/])
+  t.strictSame((await sql`select title from shop.doc where id = ${uuid(3)}`).map(({ title }) => title as string), ['free'], 'once the reference is gone it is written')
+  await assertSound(t, sql, 'alice')
+})
