@@ -72,7 +72,7 @@ async function dayWithCrash (t: Test, world: World, run: number, crashAt: number
   return made
 }
 
-t.test('D1, D2, D3: a client that dies at any statement or request of a day ends where it would have ended', { timeout: 600_000 }, async t => {
+t.test('D1, D2, D3: a client that dies at any statement or request of a day ends where it would have ended', { timeout: 1_500_000 }, async t => {
   const world = await createWorld(t)
   const steps = await dayWithCrash(t, world, 0, Infinity)
   t.comment(`the day has ${steps} steps`)
