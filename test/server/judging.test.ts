@@ -241,19 +241,24 @@ class Model {
 
   judge (batch: Step[]): string[] {
     const spoiled = new Set<number>()
+    const claimed = new Map<number, string>()
     return batch.map(step => {
-      const verdict = this.#judgeOne(step, spoiled)
+      const verdict = this.#judgeOne(step, spoiled, claimed)
       if (!verdict.startsWith('applied')) spoiled.add(step.row)
       return `${step.number} ${verdict}`
     }).map((verdict, i) => this.#completeReplay(verdict, batch[i] as Step))
   }
 
-  #judgeOne ({ device, number, row, kind, base, note, bad }: Step, spoiled: Set<number>): string {
+  #judgeOne ({ device, number, row, kind, base, note, bad }: Step, spoiled: Set<number>, claimed: Map<number, string>): string {
     const seen = this.used.get(`${device} ${number}`)
     if (seen !== undefined) {
       const same = seen.row === row && seen.kind === kind && (kind === 'del' || seen.note === (bad ? 'bad' : note))
       return same ? `applied v${seen.version} replay` : 'invalid source_change_id_reused'
     }
+    // Within a batch a number stands for the first change that has it, whatever becomes of that one.
+    const content = `${row} ${kind} ${kind === 'del' ? '' : bad ? 'bad' : note}`
+    if ((claimed.get(number) ?? content) !== content) return 'invalid source_change_id_reused'
+    claimed.set(number, content)
     const current = this.rows.get(row)
     const conflict = `conflict v${current?.version ?? 0}${current?.deleted ?? true ? ' deleted' : ''}`
     if (spoiled.has(row)) return conflict
