@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { createBusinessSchema } from '../../examples/server/business-schema.js'
 import { assertSound, caller, john, put, startApp, uuid, verdicts } from '../helpers/app.js'
 import { freshDb } from '../helpers/db.js'
+import { lockWaiter } from '../helpers/locks.js'
 import { launchServer, remoteDevice, startServer } from '../helpers/server-process.js'
 
 /** Every table, column, constraint and index of the metadata, in one text. */
@@ -55,9 +56,9 @@ t.test('a process that is stuck in the migration keeps the others waiting only w
   const stuck = await sql.reserve()
   await stuck`begin`
   await stuck`create schema sync`
-  const start = startApp(t, { database: url })
-  const outcome = start.then(() => 'started', (error: Error) => error.message)
-  t.equal(await Promise.race([outcome, new Promise(resolve => { setTimeout(resolve, 300, 'waits') })]), 'waits')
+  const outcome = startApp(t, { database: url }).then(() => 'started', (error: Error) => error.message)
+  await lockWaiter(sql)
+  t.equal(await Promise.race([outcome, 'waits']), 'waits')
   await stuck`rollback`
   stuck.release()
   t.equal(await outcome, 'started')

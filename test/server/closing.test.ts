@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
-import type { Sql } from 'postgres'
 import t, { type Test } from 'tap'
 import { createBusinessSchema } from '../../examples/server/business-schema.js'
 import { assertSound, john, log, put, uuid, verdicts } from '../helpers/app.js'
 import { freshDb } from '../helpers/db.js'
+import { holdUser } from '../helpers/locks.js'
 import { remoteDevice, startServer } from '../helpers/server-process.js'
 import { waitFor } from '../helpers/wait-for.js'
 
@@ -18,22 +18,6 @@ async function businessDb (t: Test) {
 
 const RENAME = [put(2, 'users', uuid(1), john('Jane'), 1), put(3, 'posts', uuid(1), { title: 'post', author_id: uuid(1) })]
 const RENAMED = ['2 applied v2', '3 applied v1']
-
-/** Holds a user's row until released. */
-async function hold (t: Test, sql: Sql, pk: string): Promise<() => Promise<void>> {
-  const other = await sql.reserve()
-  await other`begin`
-  await other`select from business.users where id = ${pk} for update`
-  let held = true
-  const release = async () => {
-    if (!held) return
-    held = false
-    await other`commit`
-    other.release()
-  }
-  t.teardown(release)
-  return release
-}
 
 t.test('SIGTERM: what is under way is acknowledged, new requests are 503, and idle sockets hold nothing up (C3, P1)', { timeout: 60_000 }, async t => {
   const { url, sql } = await businessDb(t)
@@ -48,7 +32,7 @@ t.test('SIGTERM: what is under way is acknowledged, new requests are 503, and id
   await once(idle, 'connect')
   t.equal((await get(agent, port)).status, 200, 'a socket that is kept alive')
 
-  const release = await hold(t, sql, uuid(1))
+  const release = await holdUser(t, sql, uuid(1))
   const underWay = remoteDevice(server.origin, 'alice').post(RENAME)
   await waitFor('it waits for the row', async () => (await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).length > 0)
   const queued = remoteDevice(server.origin, 'alice', 'pad').post([put(1, 'users', uuid(900), john())]).then(({ status }) => status, () => 'no reply')
@@ -106,7 +90,7 @@ t.test('a process that stalls in an upload keeps nobody else from the stream for
   const { url, sql } = await businessDb(t)
   const [stalling, other] = [await startServer(t, url), await startServer(t, url)]
   await remoteDevice(stalling.origin, 'alice').upload([put(1, 'users', uuid(1), john())])
-  const release = await hold(t, sql, uuid(1))
+  const release = await holdUser(t, sql, uuid(1))
   const underWay = remoteDevice(stalling.origin, 'alice').post(RENAME)
   await waitFor('it has the stream and waits for a row', async () => (await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).length > 0)
   // Longer than a transaction may idle: PostgreSQL ends the transaction of the process that does not go on.

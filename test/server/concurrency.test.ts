@@ -1,9 +1,9 @@
-import postgres, { type Sql } from 'postgres'
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { MAX_QUEUED_UPLOADS } from '../../src/limits.js'
 import { assertSound, buildApp, caller, del, john, log, put, startApp, uuid, verdicts, type Caller, type World } from '../helpers/app.js'
 import { freshDb } from '../helpers/db.js'
-import { waitFor } from '../helpers/wait-for.js'
+import { holdUser, lockWaiter } from '../helpers/locks.js'
 import { createBusinessSchema, SYNCED_TABLES } from '../../examples/server/business-schema.js'
 import type { UploadResponse } from '../../src/index.js'
 
@@ -14,35 +14,15 @@ async function twoServers (t: Test): Promise<World & { there: World['user'] }> {
   return { ...world, there: (userId, deviceId, options) => caller(second, userId, deviceId, options) }
 }
 
-/** Locks a row of business.users in somebody else's transaction, so that an upload that wants it waits. */
-async function hold (t: Test, sql: Sql, pk: string): Promise<() => Promise<void>> {
-  const other = await sql.reserve()
-  await other`begin`
-  await other`select from business.users where id = ${pk} for update`
-  let isHeld = true
-  const release = async () => {
-    if (!isHeld) return
-    isHeld = false
-    await other`commit`
-    other.release()
-  }
-  t.teardown(release)
-  return release
-}
-
-async function waitForWaiters (sql: Sql, count: number): Promise<void> {
-  await waitFor(`${count} backends wait for locks`, async () => (await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).length >= count)
-}
-
 t.test('a slow upload and a fast one of one user: a reader between them skips nothing (A1, P8, P9)', async t => {
   const { user, there, sql } = await twoServers(t)
   const [slow, fast, reader] = [user('alice', 'slow'), there('alice', 'fast'), user('alice', 'reader')]
   await slow.upload([put(1, 'users', uuid(1), john())])
-  const release = await hold(t, sql, uuid(1))
+  const release = await holdUser(t, sql, uuid(1))
   const slowReply = slow.upload([put(2, 'users', uuid(1), john('Slow'), 1), put(3, 'users', uuid(2), john('Slow'))])
-  await waitForWaiters(sql, 1)
+  await lockWaiter(sql, 1)
   const fastReply = fast.upload([put(1, 'users', uuid(3), john('Fast'))])
-  await waitForWaiters(sql, 2)
+  await lockWaiter(sql, 2)
   const between = await reader.download()
   t.strictSame(between.changes.map(({ server_id: position }) => position), [1], 'nothing shows before it is committed')
   await release()
@@ -148,9 +128,9 @@ t.test('servers that start at once on an empty database make one schema (C2)', a
 t.test('uploads of one user wait in a queue with an end, and the others are told to come later (A16, G7)', async t => {
   const { user, sql } = await buildApp(t)
   await user('alice').upload([put(1, 'users', uuid(1), john())])
-  const release = await hold(t, sql, uuid(1))
+  const release = await holdUser(t, sql, uuid(1))
   const first = user('alice').upload([put(2, 'users', uuid(1), john('Jane'), 1)])
-  await waitForWaiters(sql, 1)
+  await lockWaiter(sql, 1)
   const waiting = Array.from({ length: MAX_QUEUED_UPLOADS - 1 }, async (_, i) => await user('alice', `device ${i}`).uploadText(JSON.stringify({ changes: [put(1, 'users', uuid(10 + i), john())] })))
   const beyond = await Promise.all([1, 2, 3].map(async () => await user('alice', 'late').uploadText('{}')))
   for (const { statusCode, headers, body } of beyond) {
@@ -172,9 +152,9 @@ t.test('one busy user takes one connection of the pool, not all (A16)', async t 
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   const app = await startApp(t, { database: client })
   await caller(app, 'alice').upload([put(1, 'users', uuid(1), john())])
-  const release = await hold(t, sql, uuid(1))
+  const release = await holdUser(t, sql, uuid(1))
   const busy = Array.from({ length: 20 }, async (_, i) => await caller(app, 'alice', `device ${i}`).upload([put(1, 'users', uuid(1), john('Jane'), 1)]))
-  await waitForWaiters(sql, 1)
+  await lockWaiter(sql, 1)
   for (let n = 1; n <= 5; n++) t.strictSame(verdicts(await caller(app, 'bob').upload([put(n, 'users', uuid(100 + n), john())])), [`${n} applied v1`])
   t.equal((await caller(app, 'bob', 'pad').download()).changes.length, 5)
   await release()
@@ -189,9 +169,9 @@ t.test('an app that closes finishes what is under way (C3)', async t => {
   const address = app.addresses()[0] as { port: number }
   const post = async (changes: object[]) => await fetch(`http://127.0.0.1:${address.port}/sync/upload`, { method: 'POST', headers: { 'content-type': 'application/json', connection: 'close', 'x-user': 'alice', 'x-device': 'phone' }, body: JSON.stringify({ changes }) })
   await (await post([put(1, 'users', uuid(1), john())])).text()
-  const release = await hold(t, sql, uuid(1))
+  const release = await holdUser(t, sql, uuid(1))
   const underWay = post([put(2, 'users', uuid(1), john('Jane'), 1)])
-  await waitForWaiters(sql, 1)
+  await lockWaiter(sql, 1)
   const closed = app.close()
   await release()
   const reply = await underWay

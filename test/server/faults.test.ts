@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
-import { Kysely, type Driver } from 'kysely'
-import postgres, { type Sql } from 'postgres'
+import { Kysely } from 'kysely'
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { MAX_TRANSACTION_ATTEMPTS } from '../../src/limits.js'
 import oversync from '../../src/index.js'
@@ -8,6 +8,8 @@ import { PostgresJSDialect } from '../../src/storage/postgres-js-dialect.js'
 import { assertSound, buildApp, caller, john, log, put, startApp, uuid, verdicts, type Caller, type World } from '../helpers/app.js'
 import { chaosProxy, type ChaosProxy } from '../helpers/chaos-proxy.js'
 import type { Reply } from '../helpers/contract.js'
+import { FailingDialect } from '../helpers/failing-dialect.js'
+import { holdUser, lockWaiter } from '../helpers/locks.js'
 import { waitFor } from '../helpers/wait-for.js'
 
 interface ProxiedWorld extends World {
@@ -33,30 +35,6 @@ function assertUnavailable (t: Test, { statusCode, headers, body }: Reply, what:
 
 function body (...changes: object[]): string {
   return JSON.stringify({ changes })
-}
-
-/** Waits until a backend of this database waits for a lock, and gives its pid. */
-async function waitingBackend (sql: Sql): Promise<number> {
-  return await waitFor('a backend waits for a lock', async () => {
-    const [row] = await sql<Array<{ pid: number }>>`select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-    return row?.pid
-  })
-}
-
-/** Holds a business row in an open transaction of somebody else until released. */
-async function holdUser (t: Test, sql: Sql, pk: string): Promise<() => Promise<void>> {
-  const other = await sql.reserve()
-  await other`begin`
-  await other`select from business.users where id = ${pk} for update`
-  let held = true
-  const release = async () => {
-    if (!held) return
-    held = false
-    await other`rollback`
-    other.release()
-  }
-  t.teardown(release)
-  return release
 }
 
 t.test('while the database is away every route answers 503, and all is well when it is back (C4, C12, P18)', async t => {
@@ -149,7 +127,7 @@ t.test('killed backends cost their requests alone, not the process and not the p
     const change = put(n, 'users', uuid(1), john(`John${n}`), n - 1)
     const release = await holdUser(t, sql, uuid(1))
     const underWay = phone.uploadText(body(change))
-    const pid = await waitingBackend(sql)
+    const pid = await lockWaiter(sql)
     await sql`select ${n % 2 === 0 ? sql`pg_terminate_backend` : sql`pg_cancel_backend`}(${pid})`
     assertUnavailable(t, await underWay, n % 2 === 0 ? 'terminated' : 'cancelled')
     await release()
@@ -172,7 +150,7 @@ t.test('an upload yields in a deadlock with the app\'s own transaction, and goes
   await other`begin`
   await other`update business.users set email = 'app' where id = ${uuid(2)}`
   const underWay = user('alice').uploadText(body(put(3, 'users', uuid(1), { name: 'uploaded one' }, 1), put(4, 'users', uuid(2), { name: 'uploaded two' }, 1)))
-  await waitingBackend(sql)
+  await lockWaiter(sql)
   // The upload has the first row and waits for the second; now the app wants the first.
   await other`update business.users set email = 'app' where id = ${uuid(1)}`
   await other`commit`
@@ -191,7 +169,7 @@ t.test('a row that somebody holds for long makes the upload 503, and holds nobod
   const release = await holdUser(t, sql, uuid(1))
   const change = put(2, 'users', uuid(1), john('B'), 1)
   const underWay = user('alice').uploadText(body(change))
-  await waitingBackend(sql)
+  await lockWaiter(sql)
   t.strictSame(verdicts(await user('bob').upload([put(1, 'users', uuid(2), john())])), ['1 applied v1'], 'another user')
   t.equal((await user('alice', 'pad').download()).changes.length, 1, 'her own downloads')
   assertUnavailable(t, await underWay, 'the upload')
@@ -238,65 +216,42 @@ t.test('a read-only database serves downloads and answers uploads 503', async t 
 
 t.test('a transaction that PostgreSQL chose as a victim is tried again, a bounded number of times (A11)', async t => {
   const { sql, url } = await buildApp(t)
-  let countdown = Infinity
-  let times = 0
-  let sqlstate = ''
-  let seen = 0
-  /** Kysely as an app would pass it, whose nth statement fails as if PostgreSQL had said so. */
-  class FailingDialect extends PostgresJSDialect {
-    override createDriver (): Driver {
-      const driver = super.createDriver()
-      const acquire = driver.acquireConnection.bind(driver)
-      driver.acquireConnection = async () => {
-        const connection = await acquire()
-        const execute = connection.executeQuery.bind(connection)
-        connection.executeQuery = async query => {
-          seen++
-          if (query.sql !== 'rollback' && --countdown <= 0 && times > 0) {
-            times--
-            countdown = 1
-            throw Object.assign(new Error('injected'), { code: sqlstate, severity: 'ERROR' })
-          }
-          return await execute(query)
-        }
-        return connection
-      }
-      return driver
-    }
-  }
   const client = postgres(url, { max: 2, onnotice: () => {} })
-  const database = new Kysely({ dialect: new FailingDialect(client) })
+  const dialect = new FailingDialect(client)
+  const { faults } = dialect
+  const fail = (sqlstate: string, at: number, times: number) => { Object.assign(faults, { sqlstate, at, times, seen: 0 }) }
+  const database = new Kysely({ dialect })
   t.teardown(async () => { await database.destroy() })
   const app = await startApp(t, { database })
   const phone = caller(app, 'alice')
   const make = (n: number) => body(put(2 * n, 'users', uuid(n), john()), put(2 * n + 1, 'posts', uuid(n), { title: 't', author_id: uuid(n) }))
   await phone.uploadText(make(1))
-  seen = 0
+  faults.seen = 0
   await phone.uploadText(make(2))
-  const total = seen
+  const total = faults.seen
   let n = 2
-  for (sqlstate of ['40001', '40P01', '55P03']) {
+  for (const sqlstate of ['40001', '40P01', '55P03']) {
     for (let at = 1; at <= total; at++) {
       n++
-      ;[countdown, times] = [at, 1]
+      fail(sqlstate, at, 1)
       t.equal((await phone.uploadText(make(n))).statusCode, 200, `${sqlstate} at statement ${at}, once`)
       n++
-      ;[countdown, times] = [at, MAX_TRANSACTION_ATTEMPTS]
+      fail(sqlstate, at, MAX_TRANSACTION_ATTEMPTS)
       assertUnavailable(t, await phone.uploadText(make(n)), `${sqlstate} at statement ${at}, always`)
-      t.equal(times, 0, 'after the bounded number of attempts')
-      countdown = Infinity
+      t.equal(faults.times, 0, 'after the bounded number of attempts')
+      faults.at = Infinity
       t.equal((await sql`select from business.users where id = ${uuid(n)}`).length, 0, 'no trace')
       t.equal((await phone.uploadText(make(n))).statusCode, 200, 'the retry')
     }
   }
-  for (sqlstate of ['57014', '53100', '53300', '57P01', '58030', '25P03', '08006']) {
+  for (const sqlstate of ['57014', '53100', '53300', '57P01', '58030', '25P03', '08006']) {
     n++
-    ;[countdown, times] = [6, 1]
+    fail(sqlstate, 6, 1)
     assertUnavailable(t, await phone.uploadText(make(n)), `${sqlstate} is not tried again here`)
-    countdown = Infinity
+    faults.at = Infinity
   }
   n++
-  ;[sqlstate, countdown, times] = ['XX000', 6, 1]
+  fail('XX000', 6, 1)
   const broken = await phone.uploadText(make(n))
   t.equal(`${broken.statusCode} ${JSON.parse(broken.body).error as string}`, '500 internal_error', 'a fault of another kind')
   t.notMatch(broken.body, /injected|select|XX000/, 'shows nothing of it (H21)')

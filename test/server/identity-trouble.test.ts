@@ -1,8 +1,9 @@
+import { setImmediate } from 'node:timers/promises'
 import Fastify from 'fastify'
 import type { Sql } from 'postgres'
 import t, { type Test } from 'tap'
 import { SYNCED_TABLES } from '../../examples/server/business-schema.js'
-import type { OversyncOptions } from '../../src/index.js'
+import type { Identity, OversyncOptions } from '../../src/index.js'
 import { resolveOptions } from '../../src/options.js'
 import { syncRoutes } from '../../src/routes/routes.js'
 import { OversyncService } from '../../src/service/sync-service.js'
@@ -29,6 +30,11 @@ async function assertIdle (t: Test, sql: Sql): Promise<void> {
 }
 
 t.test('a getIdentity that fails in any way costs its request alone (C23, I1, H21)', async t => {
+  const answers: Array<Promise<Identity>> = []
+  const late = async (answer: Promise<Identity>) => {
+    answers.push(answer)
+    return await answer
+  }
   const failures: Array<[string, OversyncOptions['getIdentity'], string]> = [
     ['throws', () => { throw new Error('secret of the app') }, '401 authentication_failed'],
     ['throws what is no error', () => { throw 'text' }, '401 authentication_failed'], // eslint-disable-line no-throw-literal
@@ -41,8 +47,8 @@ t.test('a getIdentity that fails in any way costs its request alone (C23, I1, H2
     ['gives a number', () => 7 as never, '401 authentication_failed'],
     ['gives a thenable that never calls back', () => ({ then () {} }) as never, '503 unavailable'],
     ['never resolves', async () => await new Promise(() => {}), '503 unavailable'],
-    ['resolves too late', async () => await new Promise(resolve => { setTimeout(resolve, 3 * TIMEOUT_MS, { userId: 'alice', deviceId: 'phone' }) }), '503 unavailable'],
-    ['rejects too late', async () => await new Promise((_resolve, reject) => { setTimeout(reject, 2 * TIMEOUT_MS, new Error('secret of the app')) }), '503 unavailable']
+    ['resolves too late', async () => await late(new Promise(resolve => { setTimeout(resolve, 3 * TIMEOUT_MS, { userId: 'alice', deviceId: 'phone' }) })), '503 unavailable'],
+    ['rejects too late', async () => await late(new Promise((_resolve, reject) => { setTimeout(reject, 2 * TIMEOUT_MS, new Error('secret of the app')) })), '503 unavailable']
   ]
   let ask: OversyncOptions['getIdentity'] = () => null
   const { phone, sql } = await appWith(t, request => ask(request))
@@ -58,8 +64,8 @@ t.test('a getIdentity that fails in any way costs its request alone (C23, I1, H2
       if (reply.statusCode === 503) t.match(reply.headers['retry-after'], /^[1-9]\d*$/, `${what}: Retry-After`)
     }
   }
-  // Longer than the latest of them.
-  await new Promise(resolve => { setTimeout(resolve, 3 * TIMEOUT_MS) })
+  await Promise.allSettled(answers)
+  await setImmediate()
   t.strictSame(unhandled, [], 'no rejection is left over')
   await assertIdle(t, sql)
   ask = () => ({ userId: 'alice', deviceId: 'phone' })
