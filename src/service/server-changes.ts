@@ -48,7 +48,9 @@ export async function followDeletions (trx: Transaction<Database>, metadata: Met
     const byRow = new Map(altered.map(entry => [entry.affected.row, entry]))
     for (const { row, members } of await findAltered(trx, rows)) {
       const { affected, before } = byRow.get(row) as typeof altered[0]
-      const payload = overlayObject(current.get(row) as string, ownMembers(affected, `{${members}}`))
+      const own = ownMembers(affected, `{${members}}`)
+      if (own === '{}') continue
+      const payload = overlayObject(current.get(row) as string, own)
       changes.push(change(affected, { version: before.version + 1, deleted: false, write: null, serverId: 0 }, payload))
     }
   }

@@ -411,3 +411,17 @@ t.test('a failed row that is put back whole is asked about its parents again, by
   t.strictSame((await sql`select title from shop.doc where id = ${uuid(3)}`).map(({ title }) => title as string), ['free'], 'once the reference is gone it is written')
   await assertSound(t, sql, 'alice')
 })
+
+t.test('a foreign key that alters only what is behind the stream makes no version (K10, P7)', async t => {
+  const { user, sql } = await shop(t, {
+    schemaSql: SCHEMA + "create table shop.notes (id uuid primary key, text text check (text <> 'bad'), order_id uuid references shop.orders on delete set null)",
+    tables: [...TABLES, { table: 'shop.notes', onMaterializeError: 'record' }]
+  })
+  const phone = user('alice')
+  await phone.upload([put(1, 'shop.orders', uuid(1), { title: 'o' }), put(2, 'shop.notes', uuid(1), { text: 'old', order_id: uuid(1) })])
+  t.strictSame(verdicts(await phone.upload([put(3, 'shop.notes', uuid(1), { text: 'bad', order_id: null }, 1)])), ['3 applied v2'])
+  t.strictSame(verdicts(await phone.upload([del(4, 'shop.orders', uuid(1), 1)])), ['4 applied v2'])
+  t.strictSame((await log(sql, 'alice')).at(-1), '4 orders 1 D v2', 'the deletion is the last entry')
+  t.strictSame((await sql`select text, order_id from shop.notes`).map(row => Object.values(row)), [['old', null]])
+  await assertSound(t, sql, 'alice')
+})
