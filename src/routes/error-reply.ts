@@ -32,7 +32,7 @@ function logRefusal ({ code, message, statusCode, cause = null }: SyncError, err
     request.log.debug({ err: cause ?? error }, 'the same error in full')
   } else if (code === 'authentication_failed' && cause !== null && (cause as { statusCode?: unknown }).statusCode === undefined) {
     // A token that was refused says so; anything else may be a fault in the app.
-    request.log.warn({ oversync: facts, err: loggable(cause) }, 'getIdentity threw an exception without a statusCode; it is answered 401')
+    request.log.warn({ oversync: facts, err: loggable(cause) }, `${request.routeOptions.config.oversyncHook ?? 'getIdentity'} threw an exception without a statusCode; it is answered 401`)
   } else {
     request.log.info({ oversync: { ...facts, reason: message } }, 'sync request refused')
   }

@@ -112,7 +112,7 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<
 export function route (app: FastifyInstance, operation: Operation, handler: Handler, bodyLimit?: number): void {
   const { method, path } = operation
   app.route({
-    method, url: path, schema: routeSchema(operation), handler, config: { oversync: operation.operationId }, exposeHeadRoute: true, ...(bodyLimit === undefined ? {} : { bodyLimit, preParsing: refuseEncodedBodies })
+    method, url: path, schema: routeSchema(operation), handler, config: { oversync: operation.operationId, oversyncHook: operation.tag === 'admin' ? 'admin' : 'getIdentity' }, exposeHeadRoute: true, ...(bodyLimit === undefined ? {} : { bodyLimit, preParsing: refuseEncodedBodies })
   })
   app.route({
     method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(other => other !== method),
@@ -192,5 +192,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** On the routes of fastify-oversync, its operationId in the document. */
     oversync?: string
+    /** The app's function that says who may call, for the log. */
+    oversyncHook?: 'getIdentity' | 'admin'
   }
 }
