@@ -22,6 +22,11 @@ export interface Driver {
   close: () => void
   /** Whether the connection is inside a transaction, the app's or ours. */
   readonly inTransaction: boolean
+  /**
+   * Try to become the one that syncs this file, among all processes: returns the function that lets go, or null where another
+   * has it. The operating system lets go for a process that died. Absent where no other process can open the file.
+   */
+  lockRun?: () => (() => void) | null
 }
 
 export type SqlParameter = string | number | null | Uint8Array

@@ -14,6 +14,8 @@ export interface ApplyContext {
   readonly stamp: number
   /** Tables from which rows were removed: their children may dangle. */
   readonly removedFrom: Set<string>
+  /** Tables in which rows were written or removed. */
+  readonly changedTables: Set<string>
   /** Whether a later change of this row waits in the window: then the row may make way for another. */
   readonly comesAgain: (table: string, key: string) => boolean
   readonly counts: ApplyCounts
@@ -34,6 +36,8 @@ export interface ApplyHost {
   driver: Driver
   tables: Tables
   rules: ReadonlyMap<string, ConflictRule>
+  /** Called after the transaction, with the tables that it changed. */
+  afterCommit: (changedTables: ReadonlySet<string>) => void
 }
 
 /**
@@ -42,16 +46,19 @@ export interface ApplyHost {
  */
 export function applyTransaction<T> (host: ApplyHost, fn: (context: ApplyContext, state: ClientState) => T, comesAgain: ApplyContext['comesAgain'] = () => false): T {
   const { driver, tables, rules } = host
-  return withoutForeignKeys(driver, () => transact(driver, () => {
+  const changedTables = new Set<string>()
+  const result = withoutForeignKeys(driver, () => transact(driver, () => {
     const state = readState(driver) as ClientState
     writeState(driver, { applying: 1 })
     reviveEditedHeld(driver)
     const context: ApplyContext = {
-      driver, tables, rules, comesAgain, stamp: state.stamp + 1, removedFrom: new Set(), counts: { applied: 0, skipped: 0, shadowed: 0, conflicts: 0 }
+      driver, tables, rules, comesAgain, stamp: state.stamp + 1, removedFrom: new Set(), changedTables, counts: { applied: 0, skipped: 0, shadowed: 0, conflicts: 0 }
     }
     const result = fn(context, state)
     driver.run('delete from _sync_touched')
     writeState(driver, { applying: 0, stamp: context.stamp, ...(context.counts.applied > 0 ? { progress: context.stamp } : {}) })
     return result
   }))
+  host.afterCommit(changedTables)
+  return result
 }

@@ -59,8 +59,9 @@ interface StoredConflict {
   at: string
 }
 
-export function readConflicts (driver: Driver): ConflictRecord[] {
-  return driver.all<StoredConflict>('select id, tbl, key, kind, columns, rule, before, mine, theirs, result, at from _sync_conflict order by id')
+/** The record of decisions, oldest first; those after `after` only. */
+export function readConflicts (driver: Driver, after = 0): ConflictRecord[] {
+  return driver.all<StoredConflict>('select id, tbl, key, kind, columns, rule, before, mine, theirs, result, at from _sync_conflict where id > cast(? as integer) order by id', [String(after)])
     .map(({ tbl, columns, before, mine, theirs, result, ...rest }) => ({
       ...rest,
       table: tbl,

@@ -65,8 +65,9 @@ interface StoredHeld {
   since: string
 }
 
-export function readHeld (driver: Driver): HeldRow[] {
-  return driver.all<StoredHeld>('select id, tbl, cast(key as text) as key, reason, message, details, image, attempts, since from _sync_held order by id')
+/** Held rows, those after `after` only. */
+export function readHeld (driver: Driver, after = 0): HeldRow[] {
+  return driver.all<StoredHeld>('select id, tbl, cast(key as text) as key, reason, message, details, image, attempts, since from _sync_held where id > cast(? as integer) order by id', [String(after)])
     .map(({ tbl, details, image, ...rest }) => ({
       ...rest,
       table: tbl,
@@ -119,6 +120,7 @@ export function discardHeld (context: ApplyContext, id: number): boolean {
     const isThisRow = found.is_odd === 1 ? `${keySql(table, 't')} = ${key}` : hasKeySql(table, 't', key)
     driver.run(`delete from ${identifier(table.localName)} as t where ${isThisRow}`, [String(id)])
     context.removedFrom.add(table.name)
+    context.changedTables.add(table.name)
   }
   driver.run('delete from _sync_held where id = cast(? as integer)', [String(id)])
   const problem = image === null ? null : writeLocal(context, table, found.key, image)

@@ -22,7 +22,9 @@ export function readLocal (context: ApplyContext, table: TableInfo, key: string)
 export function deleteLocal (context: ApplyContext, table: TableInfo, key: string): void {
   unpark(context, table, key)
   const { changes } = context.driver.run(`delete from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])
-  if (changes > 0) context.removedFrom.add(table.name)
+  if (changes === 0) return
+  context.removedFrom.add(table.name)
+  context.changedTables.add(table.name)
 }
 
 /**
@@ -142,6 +144,7 @@ export function parkedRows (context: ApplyContext): Array<{ table: string, key: 
 
 /** Remembers a written row whose foreign keys must be looked at before the transaction ends. */
 function touch (context: ApplyContext, table: TableInfo, key: string): void {
+  context.changedTables.add(table.name)
   if (table.foreignKeys.length === 0) return
   context.driver.run('insert into _sync_touched (tbl, key) values (?, ?) on conflict do nothing', [table.name, key])
 }

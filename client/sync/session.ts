@@ -15,6 +15,8 @@ export interface Session extends ApplyHost {
   hasShakenHands: boolean
   /** Changes in the next upload: halved when a batch was too large, doubled again when one went well. */
   batchSize: number
+  /** Called after every transaction that wrote rows, with the tables that it changed. */
+  afterCommit: (changedTables: ReadonlySet<string>) => void
 }
 
 export function stateOf (session: Session): ClientState {

@@ -1,0 +1,30 @@
+import type { ClientCore } from '../core.js'
+import { downloadWindow, hydrate, type DownloadReport } from '../sync/download.js'
+import { syncOnce, type SyncReport } from '../sync/sync-once.js'
+import { uploadOnce, type UploadReport } from '../sync/upload.js'
+
+export interface CallOptions {
+  /** Ends the call. What was frozen or staged stays, and the next call goes on from there. */
+  signal?: AbortSignal
+}
+
+export interface RunCalls {
+  /** Send one batch: the one that was not judged yet, or else a new one. */
+  uploadOnce: (options?: CallOptions) => Promise<UploadReport>
+  /** Fetch one window, by pages of `limit` changes, and apply it in one transaction. */
+  downloadOnce: (limit?: number, options?: CallOptions) => Promise<DownloadReport>
+  /** Download everything from the start, this device's own changes included. Local edits are kept. */
+  hydrate: (options?: CallOptions) => Promise<DownloadReport>
+  /** Send everything, fetch everything, send what that made pending. */
+  syncOnce: (options?: CallOptions) => Promise<SyncReport>
+}
+
+export function runCalls ({ session, inTurn }: ClientCore): RunCalls {
+  const { downloadLimit } = session.settings
+  return {
+    uploadOnce: ({ signal } = {}) => inTurn(() => uploadOnce(session, signal)),
+    downloadOnce: (limit = downloadLimit, { signal } = {}) => inTurn(() => downloadWindow(session, limit, signal)),
+    hydrate: ({ signal } = {}) => inTurn(() => hydrate(session, downloadLimit, signal)),
+    syncOnce: ({ signal } = {}) => inTurn(() => syncOnce(session, downloadLimit, signal))
+  }
+}

@@ -1,0 +1,39 @@
+import type { ClientCore } from '../core.js'
+import { stateOf } from '../sync/session.js'
+
+export interface SyncStatus {
+  userId: string
+  /** The source id. It differs from the option after the file was found to be a copy. */
+  deviceId: string
+  /** null until the first contact with the server. */
+  epoch: string | null
+  cursor: number
+  /** Rows changed here that wait to be sent. */
+  pending: number
+  /** Changes that were sent, or are about to be, and not judged. */
+  outbox: number
+  held: number
+  /** Server rows that cannot be shown yet. */
+  shadow: number
+  /** Automatic decisions on record. */
+  conflicts: number
+  /** The error of the last call, null after a call that went well. */
+  lastError: Error | null
+}
+
+export interface StatusCalls {
+  status: () => SyncStatus
+}
+
+export function statusCalls (core: ClientCore): StatusCalls {
+  return { status: () => core.now(() => readStatus(core)) }
+}
+
+function readStatus ({ session, lastError }: ClientCore): SyncStatus {
+  const { userId, sourceId, epoch, cursor } = stateOf(session)
+  const [counts] = session.driver.all<Pick<SyncStatus, 'pending' | 'outbox' | 'held' | 'shadow' | 'conflicts'>>(
+    `select (select count(*) from _sync_pending) as pending, (select count(*) from _sync_outbox) as outbox,
+            (select count(*) from _sync_held) as held, (select count(*) from _sync_shadow) as shadow,
+            (select count(*) from _sync_conflict) as conflicts`)
+  return { userId, deviceId: sourceId, epoch, cursor, ...(counts as NonNullable<typeof counts>), lastError: lastError() }
+}

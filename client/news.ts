@@ -1,0 +1,54 @@
+import type { Emitter } from './events.js'
+import type { SyncStatus } from './calls/status.js'
+import { readConflicts, type ConflictRecord } from './sqlite/conflict-log.js'
+import { readHeld, type HeldRow } from './sqlite/held.js'
+import type { Session } from './sync/session.js'
+
+/** How far a run has come. */
+export interface SyncProgress {
+  phase: 'upload' | 'download'
+  /** Rows sent, or changes fetched, since the phase began. */
+  done: number
+  /** How many there are in all, where that is known. */
+  total: number | null
+}
+
+/** The events of a client, by name. */
+export interface SyncEvents {
+  status: SyncStatus
+  progress: SyncProgress
+  /** A decision made by rule. */
+  conflict: ConflictRecord
+  /** A row that was set aside. */
+  held: HeldRow
+  /** The client changed rows of these tables: read them again. */
+  change: { tables: string[] }
+  /** A run of the loop failed; the loop goes on by itself where the error says `retry`. */
+  error: Error
+}
+
+export interface News {
+  /** Called after every transaction in which the client wrote rows. */
+  tell: (changedTables: ReadonlySet<string>) => void
+}
+
+/** Tells listeners what a transaction left behind, after it was committed: what they read then is what they were told of. */
+export function createNews ({ driver }: Session, events: Emitter<SyncEvents>): News {
+  const last = (table: string): number => driver.all<{ id: number | null }>(`select max(id) as id from ${table}`)[0]?.id ?? 0
+  let lastConflict = last('_sync_conflict')
+  let lastHeld = last('_sync_held')
+  return {
+    tell (changedTables) {
+      const newest = { conflict: last('_sync_conflict'), held: last('_sync_held') }
+      if (newest.conflict > lastConflict && events.has('conflict')) {
+        for (const record of readConflicts(driver, lastConflict)) events.emit('conflict', record)
+      }
+      if (newest.held > lastHeld && events.has('held')) {
+        for (const row of readHeld(driver, lastHeld)) events.emit('held', row)
+      }
+      lastConflict = newest.conflict
+      lastHeld = newest.held
+      if (changedTables.size > 0) events.emit('change', { tables: [...changedTables].sort() })
+    }
+  }
+}
