@@ -1,19 +1,27 @@
 import { SyncClientError } from './errors.js'
 import { createEmitter, type Emitter } from './events.js'
-import type { Session } from './sync/session.js'
+import type { LoopState } from './loop/machine.js'
 import { createNews, type SyncEvents } from './news.js'
+import { takeRunLock } from './run-lock.js'
+import type { Session } from './sync/session.js'
 
 /** What the groups of calls of one client share (`calls/*.ts`): the open file, whose turn it is, and who listens. */
 export interface ClientCore {
   readonly session: Session
   readonly events: Emitter<SyncEvents>
-  /** Runs `fn` when the calls before it are done. */
-  inTurn: <T>(fn: () => Promise<T>) => Promise<T>
-  /** Runs `fn` now, for calls that only touch the file. Afterwards listeners are told what it did. */
+  /** Runs `fn` when the calls before it are done. Its signal ends with the caller's, and when the client is closed. */
+  inTurn: <T>(fn: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal) => Promise<T>
+  /** `inTurn`, as the only process that syncs the file. Waits up to `waitMs` for another process, then throws `sync_elsewhere`. */
+  run: <T>(fn: (signal: AbortSignal) => Promise<T>, options: { signal: AbortSignal | undefined, waitMs: number }) => Promise<T>
+  /** Runs `fn` now, for calls that only touch the file. */
   now: <T>(fn: () => T) => T
   lastError: () => Error | null
-  /** No call begins after this; resolves when the running one is over. */
+  loopState: () => LoopState
+  setLoopState: (state: LoopState) => void
+  /** Ends the running call and lets none begin; `before` are called first. Resolves when all is quiet. */
   shut: () => Promise<void>
+  /** Registers something to be done first when the client is closed. */
+  onShut: (fn: () => void) => void
 }
 
 const NOTHING: ReadonlySet<string> = new Set()
@@ -22,43 +30,60 @@ export function createCore (session: Session): ClientCore {
   const events = createEmitter<SyncEvents>()
   const news = createNews(session, events)
   session.afterCommit = news.tell
-  let isShut = false
+  session.onProgress = progress => events.emit('progress', progress)
+  const closing = new AbortController()
+  const shutting: Array<() => void> = []
   let lastError: Error | null = null
+  let loopState: LoopState = 'stopped'
   let turn: Promise<unknown> = Promise.resolve()
 
   function assertOpen (): void {
-    if (isShut) throw new SyncClientError('closed', 'The client was closed.')
+    if (closing.signal.aborted) throw new SyncClientError('closed', 'The client was closed.')
+  }
+
+  function inTurn<T> (fn: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const call = turn.then(async () => {
+      assertOpen()
+      try {
+        const result = await fn(signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal]))
+        lastError = null
+        return result
+      } catch (error) {
+        lastError = error as Error
+        throw error
+      } finally {
+        news.tell(NOTHING) // rows that were held when a batch was made
+      }
+    })
+    turn = call.catch(() => {}) // the caller has the error; the next call has its own chance
+    return call
   }
 
   return {
     session,
     events,
-    inTurn (fn) {
-      const call = turn.then(async () => {
-        assertOpen()
-        try {
-          const result = await fn()
-          lastError = null
-          return result
-        } catch (error) {
-          lastError = error as Error
-          throw error
-        } finally {
-          news.tell(NOTHING) // rows that were held when a batch was made
-        }
-      })
-      turn = call.catch(() => {}) // the caller has the error; the next call has its own chance
-      return call
-    },
+    inTurn,
+    run: (fn, { signal, waitMs }) => inTurn(async signal => {
+      const release = await takeRunLock(session.driver, waitMs, signal)
+      try {
+        return await fn(signal)
+      } finally {
+        release()
+      }
+    }, signal),
     now (fn) {
       assertOpen()
       return fn()
     },
     lastError: () => lastError,
+    loopState: () => loopState,
+    setLoopState: state => { loopState = state },
     async shut () {
-      isShut = true
+      for (const fn of shutting) fn()
+      closing.abort(new SyncClientError('closed', 'The client was closed.'))
       await turn
       events.clear()
-    }
+    },
+    onShut: fn => { shutting.push(fn) }
   }
 }

@@ -1,6 +1,7 @@
 export { createSyncClient, type SyncClient } from './sync-client.js'
 export type { CallOptions } from './calls/run.js'
 export type { SyncStatus } from './calls/status.js'
+export type { LoopState } from './loop/machine.js'
 export type { SyncEvents, SyncProgress } from './news.js'
 export type { SyncClientOptions, TableOption } from './options.js'
 export { CLIENT_ERRORS, SyncClientError, type SyncClientErrorCode } from './errors.js'

@@ -54,6 +54,24 @@ export const MAX_CACHED_STATEMENTS = 256
 /** Wait for another connection's write before SQLite says "busy". */
 export const BUSY_TIMEOUT_MS = 5_000
 
+/** Waits between two looks at a file that another process syncs. */
+export const ELSEWHERE_RETRY_MS = 5_000
+
+/** The same for a call of the app, which waits for the other to end. */
+export const RUN_LOCK_RETRY_MS = 100
+
+/** Between two looks at the server where nothing happens here: a change of another device is seen after half of it, on average. */
+export const POLL_INTERVAL_MS = 30_000
+
+/** Between two looks into the file for local writes: what a person does not notice. One small read each. */
+export const LOCAL_CHECK_MS = 1_000
+
+/** Wait after a first failure; doubled with each further one, so that a server that comes back is not run down. */
+export const MIN_BACKOFF_MS = 1_000
+
+/** The longest wait of the loop: a server that was away for a day is found within five minutes. */
+export const MAX_BACKOFF_MS = 5 * 60_000
+
 /** Bytes of a key as text: the server's bound. */
 export const MAX_KEY_BYTES = 1_024
 

@@ -7,10 +7,10 @@ import type { Session } from './sync/session.js'
 /** How far a run has come. */
 export interface SyncProgress {
   phase: 'upload' | 'download'
-  /** Rows sent, or changes fetched, since the phase began. */
+  /** Upload: changes judged. Download: positions of the stream that were fetched (this device's own changes count, though they are not sent again). */
   done: number
-  /** How many there are in all, where that is known. */
-  total: number | null
+  /** How many there are in all; more may come while it runs. */
+  total: number
 }
 
 /** The events of a client, by name. */

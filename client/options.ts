@@ -1,7 +1,8 @@
 import type { ConflictRule } from './conflict/merge.js'
 import { SyncClientError } from './errors.js'
 import type { Fetch, GetToken } from './http/transport.js'
-import { DOWNLOAD_LIMIT, REQUEST_TIMEOUT_MS, UPLOAD_BATCH_SIZE } from './limits.js'
+import { DOWNLOAD_LIMIT, LOCAL_CHECK_MS, MAX_BACKOFF_MS, MIN_BACKOFF_MS, POLL_INTERVAL_MS, REQUEST_TIMEOUT_MS, UPLOAD_BATCH_SIZE } from './limits.js'
+import type { Pace } from './loop/delay.js'
 
 export interface TableOption {
   table: string
@@ -30,6 +31,14 @@ export interface SyncClientOptions {
   uploadBatchSize?: number
   /** Changes in one page of a download. Default: 1,000, which is also what a server allows by default. */
   downloadLimit?: number
+  /** Milliseconds between two looks at the server while the loop is idle. Default: 30,000. */
+  pollIntervalMs?: number
+  /** Milliseconds between two looks of the loop for local writes; 0 for none (call `wake()` then). Default: 1,000. */
+  localCheckMs?: number
+  /** The loop's wait after a first failure, in milliseconds; doubled with each further one. Default: 1,000. */
+  minBackoffMs?: number
+  /** The longest such wait. Default: 300,000. */
+  maxBackoffMs?: number
   /** Further request headers. */
   headers?: Readonly<Record<string, string>>
 }
@@ -46,10 +55,11 @@ export interface Settings {
   timeoutMs: number
   uploadBatchSize: number
   downloadLimit: number
+  pace: Pace & { localCheckMs: number }
   headers: Readonly<Record<string, string>>
 }
 
-const OPTIONS = new Set(['url', 'schema', 'tables', 'userId', 'deviceId', 'getToken', 'fetch', 'timeoutMs', 'uploadBatchSize', 'downloadLimit', 'headers'])
+const OPTIONS = new Set(['url', 'schema', 'tables', 'userId', 'deviceId', 'getToken', 'fetch', 'timeoutMs', 'uploadBatchSize', 'downloadLimit', 'headers', 'pollIntervalMs', 'localCheckMs', 'minBackoffMs', 'maxBackoffMs'])
 
 export function readOptions (options: SyncClientOptions): Settings {
   for (const name of Object.keys(options)) require(OPTIONS.has(name), `${name} is not known`)
@@ -80,6 +90,12 @@ export function readOptions (options: SyncClientOptions): Settings {
     timeoutMs: count('timeoutMs', options.timeoutMs ?? REQUEST_TIMEOUT_MS),
     uploadBatchSize: count('uploadBatchSize', options.uploadBatchSize ?? UPLOAD_BATCH_SIZE),
     downloadLimit: count('downloadLimit', options.downloadLimit ?? DOWNLOAD_LIMIT),
+    pace: {
+      pollIntervalMs: count('pollIntervalMs', options.pollIntervalMs ?? POLL_INTERVAL_MS),
+      localCheckMs: options.localCheckMs === 0 ? 0 : count('localCheckMs', options.localCheckMs ?? LOCAL_CHECK_MS),
+      minBackoffMs: count('minBackoffMs', options.minBackoffMs ?? MIN_BACKOFF_MS),
+      maxBackoffMs: count('maxBackoffMs', options.maxBackoffMs ?? MAX_BACKOFF_MS)
+    },
     headers: options.headers ?? {}
   }
 }

@@ -1,3 +1,4 @@
+import { loopCalls, type LoopCalls } from './calls/loop.js'
 import { lifecycleCalls, type LifecycleCalls } from './calls/lifecycle.js'
 import { rowCalls, type RowCalls } from './calls/rows.js'
 import { runCalls, type RunCalls } from './calls/run.js'
@@ -7,6 +8,7 @@ import type { Driver } from './drivers/driver.js'
 import { SyncClientError } from './errors.js'
 import type { Emitter } from './events.js'
 import { createTransport } from './http/transport.js'
+import { surroundings, type Surroundings } from './loop/surroundings.js'
 import type { SyncEvents } from './news.js'
 import { readOptions, type SyncClientOptions } from './options.js'
 import { adoptExtra } from './sqlite/adopt-extra.js'
@@ -14,7 +16,7 @@ import { openFile } from './sqlite/open-file.js'
 import type { Session } from './sync/session.js'
 
 /** Keeps the synced tables of one SQLite file in step with a server. One call at a time; further calls wait their turn. */
-export interface SyncClient extends RunCalls, StatusCalls, RowCalls, LifecycleCalls {
+export interface SyncClient extends RunCalls, LoopCalls, StatusCalls, RowCalls, LifecycleCalls {
   /** Calls `listener` for every such event; returns the function that ends it. */
   on: Emitter<SyncEvents>['on']
 }
@@ -24,13 +26,18 @@ export interface SyncClient extends RunCalls, StatusCalls, RowCalls, LifecycleCa
  * `wrong_device`, `invalid_option`, `busy`) and leaves the file as it was where it cannot.
  */
 export function createSyncClient (driver: Driver, options: SyncClientOptions): SyncClient {
+  return openClient(driver, options, surroundings())
+}
+
+/** The same in a world of the caller's: tests decide over time, chance and network. */
+export function openClient (driver: Driver, options: SyncClientOptions, world: Surroundings): SyncClient {
   if (typeof driver?.all !== 'function' || typeof driver.exec !== 'function') throw new SyncClientError('invalid_option', 'The first argument must be a driver: betterSqlite3(db), for example.')
   const settings = readOptions(options)
   const tables = openFile(driver, settings)
   const session: Session = {
-    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}
+    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}, onProgress: () => {}
   }
   adoptExtra(session)
   const core = createCore(session)
-  return { ...runCalls(core), ...statusCalls(core), ...rowCalls(core), ...lifecycleCalls(core), on: core.events.on }
+  return { ...runCalls(core), ...loopCalls(core, world), ...statusCalls(core), ...rowCalls(core), ...lifecycleCalls(core), on: core.events.on }
 }

@@ -1,7 +1,7 @@
 import type { ClientCore } from '../core.js'
 
 export interface LifecycleCalls {
-  /** Waits for the running call, then closes the driver. Capture goes on: triggers live in the file. */
+  /** Ends the loop and the running call, then closes the driver. Capture goes on: triggers live in the file. */
   close: () => Promise<void>
 }
 

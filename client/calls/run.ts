@@ -19,12 +19,12 @@ export interface RunCalls {
   syncOnce: (options?: CallOptions) => Promise<SyncReport>
 }
 
-export function runCalls ({ session, inTurn }: ClientCore): RunCalls {
-  const { downloadLimit } = session.settings
+export function runCalls ({ session, run }: ClientCore): RunCalls {
+  const { downloadLimit, timeoutMs: waitMs } = session.settings
   return {
-    uploadOnce: ({ signal } = {}) => inTurn(() => uploadOnce(session, signal)),
-    downloadOnce: (limit = downloadLimit, { signal } = {}) => inTurn(() => downloadWindow(session, limit, signal)),
-    hydrate: ({ signal } = {}) => inTurn(() => hydrate(session, downloadLimit, signal)),
-    syncOnce: ({ signal } = {}) => inTurn(() => syncOnce(session, downloadLimit, signal))
+    uploadOnce: ({ signal } = {}) => run(signal => uploadOnce(session, signal), { signal, waitMs }),
+    downloadOnce: (limit = downloadLimit, { signal } = {}) => run(signal => downloadWindow(session, limit, signal), { signal, waitMs }),
+    hydrate: ({ signal } = {}) => run(signal => hydrate(session, downloadLimit, signal), { signal, waitMs }),
+    syncOnce: ({ signal } = {}) => run(signal => syncOnce(session, downloadLimit, signal), { signal, waitMs })
   }
 }

@@ -1,4 +1,5 @@
 import type { ClientCore } from '../core.js'
+import type { LoopState } from '../loop/machine.js'
 import { stateOf } from '../sync/session.js'
 
 export interface SyncStatus {
@@ -17,6 +18,8 @@ export interface SyncStatus {
   shadow: number
   /** Automatic decisions on record. */
   conflicts: number
+  /** What the loop is doing, see docs/client-states.md; 'stopped' where it was not started. */
+  state: LoopState
   /** The error of the last call, null after a call that went well. */
   lastError: Error | null
 }
@@ -29,11 +32,11 @@ export function statusCalls (core: ClientCore): StatusCalls {
   return { status: () => core.now(() => readStatus(core)) }
 }
 
-function readStatus ({ session, lastError }: ClientCore): SyncStatus {
+export function readStatus ({ session, lastError, loopState }: ClientCore): SyncStatus {
   const { userId, sourceId, epoch, cursor } = stateOf(session)
   const [counts] = session.driver.all<Pick<SyncStatus, 'pending' | 'outbox' | 'held' | 'shadow' | 'conflicts'>>(
     `select (select count(*) from _sync_pending) as pending, (select count(*) from _sync_outbox) as outbox,
             (select count(*) from _sync_held) as held, (select count(*) from _sync_shadow) as shadow,
             (select count(*) from _sync_conflict) as conflicts`)
-  return { userId, deviceId: sourceId, epoch, cursor, ...(counts as NonNullable<typeof counts>), lastError: lastError() }
+  return { userId, deviceId: sourceId, epoch, cursor, ...(counts as NonNullable<typeof counts>), state: loopState(), lastError: lastError() }
 }

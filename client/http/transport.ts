@@ -5,8 +5,11 @@ import type { DownloadQuery } from './wire.js'
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
-/** Gives the bearer token of a device. Called for every request, so that the app can renew it whenever it likes. */
-export type GetToken = (about: { deviceId: string }) => string | Promise<string>
+/**
+ * Gives the bearer token of a device. Called for every request, so that the app can renew it whenever it likes; with
+ * `refresh` true once more where the server refused the token it gave (401): then a new one is wanted.
+ */
+export type GetToken = (about: { deviceId: string, refresh: boolean }) => string | Promise<string>
 
 export interface TransportOptions {
   url: string
@@ -33,18 +36,40 @@ export function createTransport (options: TransportOptions): Transport {
   async function send (method: 'GET' | 'POST', path: string, body: string | null, call: Call): Promise<string> {
     const timer = startTimer(options.timeoutMs, call.signal)
     try {
-      const headers: Record<string, string> = { ...options.headers, accept: 'application/json', 'oversync-source-id': call.sourceId }
-      if (body !== null) headers['content-type'] = 'application/json'
-      if (options.getToken !== undefined) headers['authorization'] = `Bearer ${await timer.race(askToken(options.getToken, call.sourceId))}`
-      const response = await timer.race(options.fetch(base + path, {
-        method, headers, body, redirect: 'manual', signal: timer.signal
-      }))
-      return await timer.race(readReply(response))
+      const token = await askToken(call, timer, false)
+      try {
+        return await exchange(method, path, body, call, token, timer)
+      } catch (error) {
+        if (token === null || !(error instanceof SyncClientError) || error.code !== 'authentication_failed') throw error
+        // It may only have run out. A server that refused it did nothing, so the request can go again as it is.
+        const fresh = await askToken(call, timer, true)
+        if (fresh === token) throw error
+        return await exchange(method, path, body, call, fresh, timer)
+      }
     } catch (error) {
       if (error instanceof SyncClientError) throw error
       throw new SyncClientError('network', `${method} ${path} got no reply: ${(error as Error)?.message ?? String(error)}`, { cause: error })
     } finally {
       timer.stop()
+    }
+  }
+
+  async function exchange (method: string, path: string, body: string | null, call: Call, token: string | null, timer: Timer): Promise<string> {
+    const headers: Record<string, string> = { ...options.headers, accept: 'application/json', 'oversync-source-id': call.sourceId }
+    if (body !== null) headers['content-type'] = 'application/json'
+    if (token !== null) headers['authorization'] = `Bearer ${token}`
+    const response = await timer.race(options.fetch(base + path, { method, headers, body, redirect: 'manual', signal: timer.signal }))
+    return await timer.race(readReply(response))
+  }
+
+  async function askToken ({ sourceId: deviceId }: Call, timer: Timer, refresh: boolean): Promise<string | null> {
+    const { getToken } = options
+    if (getToken === undefined) return null
+    try {
+      return await timer.race(Promise.resolve().then(() => getToken({ deviceId, refresh })))
+    } catch (error) {
+      if (error instanceof SyncClientError) throw error
+      throw new SyncClientError('token_unavailable', `getToken failed: ${(error as Error)?.message ?? String(error)}`, { cause: error })
     }
   }
 
@@ -60,14 +85,6 @@ function queryText (query: DownloadQuery): string {
     if (value !== undefined) search.set(name, String(value))
   }
   return search.toString()
-}
-
-async function askToken (getToken: GetToken, deviceId: string): Promise<string> {
-  try {
-    return await getToken({ deviceId })
-  } catch (error) {
-    throw new SyncClientError('token_unavailable', `getToken failed: ${(error as Error)?.message ?? String(error)}`, { cause: error })
-  }
 }
 
 async function readReply (response: Response): Promise<string> {

@@ -26,15 +26,20 @@ export function assertIdle (driver: Driver): void {
  */
 export function withoutForeignKeys<T> (driver: Driver, fn: () => T): T {
   assertIdle(driver)
-  const wereOn = driver.all<{ foreign_keys: number }>('pragma foreign_keys')[0]?.foreign_keys === 1
+  const wereOn = switchedOff.has(driver) || driver.all<{ foreign_keys: number }>('pragma foreign_keys')[0]?.foreign_keys === 1
   if (!wereOn) return fn()
+  switchedOff.add(driver)
   driver.exec('pragma foreign_keys = off')
   try {
     return fn()
   } finally {
     driver.exec('pragma foreign_keys = on')
+    switchedOff.delete(driver)
   }
 }
+
+/** Connections whose foreign keys the client has switched off: where switching them on failed, the next time makes up for it. */
+const switchedOff = new WeakSet<Driver>()
 
 function rollback (driver: Driver): void {
   try {

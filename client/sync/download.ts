@@ -65,6 +65,7 @@ async function stageWindow (session: Session, limit: number, signal: AbortSignal
     const isCopy = page.nextChangeId > state.ackedNext
     if (!isCopy && stagePage(session.driver, state, page)) {
       pages++
+      session.onProgress({ phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor })
       continue
     }
     // The file is a copy of one that went on, or another process went on with this file. The page is of no use.

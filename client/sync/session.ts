@@ -2,6 +2,7 @@ import type { Driver } from '../drivers/driver.js'
 import { SyncClientError } from '../errors.js'
 import type { Identity } from '../http/read-reply.js'
 import type { Transport } from '../http/transport.js'
+import type { SyncProgress } from '../news.js'
 import type { Settings } from '../options.js'
 import type { ApplyHost } from '../sqlite/apply-context.js'
 import { readState, type ClientState } from '../sqlite/client-state.js'
@@ -17,6 +18,8 @@ export interface Session extends ApplyHost {
   batchSize: number
   /** Called after every transaction that wrote rows, with the tables that it changed. */
   afterCommit: (changedTables: ReadonlySet<string>) => void
+  /** Told of every batch and page. */
+  onProgress: (progress: SyncProgress) => void
 }
 
 export function stateOf (session: Session): ClientState {

@@ -34,7 +34,9 @@ export async function syncOnce (session: Session, limit: number, signal: AbortSi
 }
 
 async function drain (session: Session, signal: AbortSignal | undefined, total: UploadReport): Promise<boolean> {
-  let patience = sendable(session) + MAX_IDLE_UPLOADS
+  const waiting = sendable(session)
+  const before = total.sent
+  let patience = waiting + MAX_IDLE_UPLOADS
   for (let uploads = 0; uploads < MAX_UPLOADS_PER_SYNC; uploads++) {
     const { batchSize } = session
     const one = await uploadOnce(session, signal)
@@ -42,6 +44,8 @@ async function drain (session: Session, signal: AbortSignal | undefined, total: 
     total.applied += one.applied
     total.conflicts += one.conflicts
     total.held += one.held
+    const done = total.sent - before
+    if (one.sent > 0) session.onProgress({ phase: 'upload', done, total: Math.max(waiting, done) })
     if (one.pending === 0 && one.sent > 0) return true
     const hasMoved = one.sent > 0 || one.held > 0 || session.batchSize !== batchSize
     if (!hasMoved) return sendable(session) === 0
@@ -52,7 +56,7 @@ async function drain (session: Session, signal: AbortSignal | undefined, total: 
 }
 
 /** Rows that the next upload would take: pending ones of open tables that do not wait for their own row in shadow. */
-function sendable (session: Session): number {
+export function sendable (session: Session): number {
   const outbox = session.driver.all<{ n: number }>('select count(*) as n from _sync_outbox')[0]?.n ?? 0
   const pending = session.driver.all<{ tbl: string, n: number }>(
     `select tbl, count(*) as n from _sync_pending as p

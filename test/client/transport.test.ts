@@ -126,7 +126,7 @@ t.test('headers, token and addresses', async t => {
     }
   })
   await device.client.syncOnce()
-  t.same(asked, [{ deviceId: 'phone' }, { deviceId: 'phone' }])
+  t.same(asked, [{ deviceId: 'phone', refresh: false }, { deviceId: 'phone', refresh: false }])
   t.same(seen.map(headers => headers.get('authorization')), ['Bearer token-1', 'Bearer token-2'])
   t.ok(seen.every(headers => headers.get('oversync-source-id') === 'phone' && headers.get('x-app') === 'mine'))
   t.equal(urls[0], 'http://server.test/base/sync/upload')

@@ -1,0 +1,32 @@
+import type { Driver } from './drivers/driver.js'
+import { SyncClientError } from './errors.js'
+import { RUN_LOCK_RETRY_MS } from './limits.js'
+
+/**
+ * Becomes the one that syncs this file among all processes, waiting up to `waitMs` for another to finish. Two at once would
+ * do no harm (a batch has its ids), but would do everything twice. Returns the function that lets go.
+ */
+export async function takeRunLock (driver: Driver, waitMs: number, signal: AbortSignal): Promise<() => void> {
+  for (let waitedMs = 0; ; waitedMs += RUN_LOCK_RETRY_MS) {
+    const release = driver.lockRun === undefined ? () => {} : driver.lockRun()
+    if (release !== null) return release
+    if (waitedMs >= waitMs) throw new SyncClientError('sync_elsewhere', 'Another process is syncing this file.')
+    await pause(Math.min(RUN_LOCK_RETRY_MS, waitMs - waitedMs), signal)
+  }
+}
+
+function pause (ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    function done (): void {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    }
+    function onAbort (): void {
+      clearTimeout(timer)
+      reject(new SyncClientError('aborted', 'The call was aborted.', { cause: signal.reason }))
+    }
+  })
+}
