@@ -1,39 +1,41 @@
 import { createRequire } from 'node:module'
 import type { Database, Statement } from 'better-sqlite3'
 import { MAX_CACHED_STATEMENTS } from '../limits.js'
-import { DriverError, errorCodeOfName, type Driver, type SqlParameter } from './driver.js'
+import { DriverError, type Driver, type SqlParameter } from './driver.js'
+import { errorCodeOfName } from './result-codes.js'
+import { runLock } from './run-lock-file.js'
+import { createStatementCache } from './statement-cache.js'
 
 /**
  * A driver on an open better-sqlite3 database. The app may go on using the same connection; closing the client leaves it
  * open, for whoever opened it closes it.
  */
 export function betterSqlite3 (db: Database): Driver {
-  const statements = new Map<string, Statement<unknown[]>>()
-
-  function prepare (sql: string): Statement<unknown[]> {
-    let statement = statements.get(sql)
-    if (statement === undefined) {
-      statement = db.prepare<unknown[]>(sql)
-      // The app may have switched its connection to safeIntegers: our statements read numbers, and large integers as text.
-      statement.safeIntegers(false)
-      if (statements.size >= MAX_CACHED_STATEMENTS) statements.delete(statements.keys().next().value as string)
-    } else {
-      statements.delete(sql)
-    }
-    statements.set(sql, statement) // the youngest last: what goes first is what was not used for longest
+  const statements = createStatementCache(MAX_CACHED_STATEMENTS, (sql): Statement<unknown[]> => {
+    const statement = db.prepare<unknown[]>(sql)
+    // The app may have switched its connection to safeIntegers: our statements read numbers, and large integers as text.
+    statement.safeIntegers(false)
     return statement
-  }
+  })
+  const lock = db.memory
+    ? null
+    : runLock(db.name, file => {
+      const Open = db.constructor as new (file: string, options: object) => Database
+      const connection = new Open(file, { timeout: 0 })
+      return { exec: sql => { connection.exec(sql) }, close: () => { connection.close() } }
+    })
 
   return {
     exec (sql) { wrap(() => db.exec(sql)) },
     run (sql, params: readonly SqlParameter[] = []) {
-      return wrap(() => ({ changes: prepare(sql).run(...params).changes }))
+      return wrap(() => ({ changes: statements.get(sql).run(...params).changes }))
     },
     all<Row> (sql: string, params: readonly SqlParameter[] = []) {
-      return wrap(() => prepare(sql).all(...params) as Row[])
+      return wrap(() => statements.get(sql).all(...params) as Row[])
     },
     close () { statements.clear() },
-    get inTransaction () { return db.inTransaction }
+    get inTransaction () { return db.inTransaction },
+    ...(lock === null ? {} : { lockRun: () => lock() })
   }
 }
 

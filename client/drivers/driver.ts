@@ -4,7 +4,8 @@
  * Rules that keep one client correct on all of them:
  * - only `?` placeholders;
  * - parameters are string, number, null or Uint8Array. A number may arrive as REAL (better-sqlite3 and node:sqlite bind 5
- *   as 5.0): the client uses numbers only for reals, or where the column's affinity or a cast turns them back;
+ *   as 5.0) or, where it is whole, as INTEGER, but always as the same number: the client uses numbers only where the
+ *   column's affinity or a cast settles the type;
  * - integers beyond 2^53 travel as text in both directions (`cast(? as integer)`, `cast(x as text)`); a driver never has to
  *   return one;
  * - `all` returns plain objects by column name; a blob may be any Uint8Array;
@@ -46,16 +47,4 @@ export class DriverError extends Error {
     super(message, options)
     this.code = code
   }
-}
-
-/** Maps the names of SQLite's result codes (`SQLITE_CONSTRAINT_UNIQUE`) for drivers that have them. */
-export function errorCodeOfName (name: string): DriverErrorCode {
-  if (/^SQLITE_CONSTRAINT_(UNIQUE|PRIMARYKEY|ROWID)/.test(name)) return 'unique'
-  if (name.startsWith('SQLITE_CONSTRAINT')) return 'constraint'
-  if (name.startsWith('SQLITE_BUSY') || name.startsWith('SQLITE_LOCKED')) return 'busy'
-  if (name.startsWith('SQLITE_FULL')) return 'full'
-  if (name.startsWith('SQLITE_IOERR') || name.startsWith('SQLITE_CANTOPEN')) return 'io'
-  if (name.startsWith('SQLITE_READONLY')) return 'readonly'
-  if (name.startsWith('SQLITE_CORRUPT') || name.startsWith('SQLITE_NOTADB')) return 'corrupt'
-  return 'other'
 }

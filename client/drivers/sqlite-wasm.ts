@@ -1,18 +1,34 @@
-import { DriverError, errorCodeOfName, type Driver, type SqlParameter } from './driver.js'
+import { MAX_CACHED_STATEMENTS } from '../limits.js'
+import { DriverError, type Driver, type SqlParameter } from './driver.js'
+import { errorCodeOfNumber } from './result-codes.js'
+import { createStatementCache } from './statement-cache.js'
 
-/** What the driver uses of `sqlite3.oo1.DB` of `@sqlite.org/sqlite-wasm`, and of its OPFS classes. */
-export interface WasmDatabase {
-  exec: (options: { sql: string, bind?: readonly SqlParameter[], rowMode?: 'object', returnValue?: 'resultRows' }) => unknown
-  changes: () => number
-  pointer?: unknown
+/** What the driver uses of a statement of `sqlite3.oo1`. */
+export interface WasmStatement {
+  bind: (position: number, value: string | Uint8Array | null) => unknown
+  step: () => boolean
+  // The package's own declaration has overloads for its own types.
+  get: (row: any) => any
+  finalize: () => unknown
+  readonly pointer?: unknown
 }
 
-/** What the driver uses of the module: names of result codes, and the state of a connection. */
+/** What it uses of `sqlite3.oo1.DB`, and of the classes for OPFS that are made like it. */
+export interface WasmDatabase {
+  exec: (sql: string) => unknown
+  prepare: (sql: string) => WasmStatement
+  changes: () => number | bigint
+  readonly pointer?: unknown
+}
+
+/** What it uses of the module that `sqlite3InitModule()` of `@sqlite.org/sqlite-wasm` resolves to. */
 export interface WasmSqlite {
   capi: {
-    sqlite3_js_rc_str: (code: number) => string | undefined
-    sqlite3_get_autocommit: (db: never) => number
-    sqlite3_extended_errcode: (db: never) => number
+    // The pointers have types of the package's own, which this package does not depend on.
+    sqlite3_get_autocommit: (db: any) => number
+    sqlite3_reset: (statement: any) => number
+    sqlite3_clear_bindings: (statement: any) => number
+    sqlite3_bind_double: (statement: any, position: number, value: number) => number
   }
 }
 
@@ -20,30 +36,55 @@ export interface WasmSqlite {
  * A driver on an open database of the official SQLite for the web: in memory, or on OPFS in a worker. The app may go on
  * using the same connection; closing the client leaves it open.
  */
-export function sqliteWasm (sqlite3: WasmSqlite, db: WasmDatabase): Driver {
-  function wrap<T> (fn: () => T): T {
+export function sqliteWasm ({ capi }: WasmSqlite, db: WasmDatabase): Driver {
+  const statements = createStatementCache(MAX_CACHED_STATEMENTS, sql => db.prepare(sql), statement => { statement.finalize() })
+
+  /** Runs a statement to its end. Whatever happens, it is reset: one that is not holds its transaction open. */
+  function execute (sql: string, params: readonly SqlParameter[], onRow: (statement: WasmStatement) => void): void {
+    const statement = statements.get(sql)
     try {
-      return fn()
-    } catch (error) {
-      const code = (error as { resultCode?: unknown }).resultCode
-      const name = typeof code === 'number' ? sqlite3.capi.sqlite3_js_rc_str(code) : undefined
-      throw new DriverError(name === undefined ? 'other' : errorCodeOfName(name), (error as Error).message, { cause: error })
+      params.forEach((value, i) => {
+        // Not statement.bind(): it takes 1e300 for an integer, of which nothing is left.
+        if (typeof value === 'number') capi.sqlite3_bind_double(statement.pointer, i + 1, value)
+        else statement.bind(i + 1, value)
+      })
+      while (statement.step()) onRow(statement)
+    } finally {
+      // Not statement.reset(): it throws the error of the last step once more.
+      capi.sqlite3_reset(statement.pointer)
+      if (params.length > 0) capi.sqlite3_clear_bindings(statement.pointer)
     }
   }
-  const call = (sql: string, params: readonly SqlParameter[]): Parameters<WasmDatabase['exec']>[0] => params.length === 0 ? { sql } : { sql, bind: params }
 
   return {
-    exec (sql) { wrap(() => db.exec({ sql })) },
+    exec (sql) { wrap(() => { db.exec(sql) }) },
     run (sql, params = []) {
       return wrap(() => {
-        db.exec(call(sql, params))
-        return { changes: db.changes() }
+        execute(sql, params, () => {})
+        return { changes: Number(db.changes()) }
       })
     },
     all<Row> (sql: string, params: readonly SqlParameter[] = []) {
-      return wrap(() => db.exec({ ...call(sql, params), rowMode: 'object', returnValue: 'resultRows' }) as Row[])
+      return wrap(() => {
+        const rows: Row[] = []
+        execute(sql, params, statement => {
+          const row = {}
+          statement.get(row)
+          rows.push(row as Row)
+        })
+        return rows
+      })
     },
-    close () {},
-    get inTransaction () { return sqlite3.capi.sqlite3_get_autocommit(db.pointer as never) === 0 }
+    close () { statements.clear() },
+    get inTransaction () { return capi.sqlite3_get_autocommit(db.pointer) === 0 }
+  }
+}
+
+function wrap<T> (fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    const code = (error as { resultCode?: unknown }).resultCode
+    throw new DriverError(typeof code === 'number' ? errorCodeOfNumber(code) : 'other', (error as Error).message, { cause: error })
   }
 }

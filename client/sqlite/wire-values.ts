@@ -117,13 +117,13 @@ export function isJsonValue (column: ColumnInfo, raw: string): boolean {
 
 /**
  * SQL and parameter that store a cell exactly. An integer travels as text, which the affinity of its column turns back;
- * where there is none, a cast does (a bound number would be a REAL).
+ * where there is none, a cast does. A number is bound as REAL by some drivers and, where it is whole, as INTEGER by others.
  */
 export function bindCell (column: ColumnInfo, cell: Cell): { sql: string, value: SqlParameter } {
   switch (cellKind(cell)) {
     case 'null': return { sql: '?', value: null }
     case 'integer': return { sql: column.affinity === 'none' ? 'cast(? as integer)' : '?', value: cell }
-    case 'real': return { sql: '?', value: realOf(cell) }
+    case 'real': return { sql: column.affinity === 'none' ? 'cast(? as real)' : '?', value: realOf(cell) }
     case 'text': return { sql: '?', value: textOf(cell) }
     case 'blob': return { sql: '?', value: bytesOfHex(hexOf(cell)) }
     case 'nul-text': return { sql: 'cast(? as text)', value: bytesOfHex(hexOf(cell)) }

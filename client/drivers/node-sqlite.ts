@@ -1,0 +1,67 @@
+import { MAX_CACHED_STATEMENTS } from '../limits.js'
+import { DriverError, type Driver, type SqlParameter } from './driver.js'
+import { errorCodeOfNumber } from './result-codes.js'
+import { runLock } from './run-lock-file.js'
+import { createStatementCache } from './statement-cache.js'
+
+/** What the driver uses of a prepared statement of `node:sqlite`. */
+export interface NodeStatement {
+  run: (...params: SqlParameter[]) => { changes: number | bigint }
+  all: (...params: SqlParameter[]) => unknown[]
+  setReadBigInts: (enabled: boolean) => void
+}
+
+/** What it uses of `DatabaseSync`, of Node 22.13 and later. */
+export interface NodeDatabase {
+  exec: (sql: string) => void
+  prepare: (sql: string) => NodeStatement
+  close: () => void
+  /** Since Node 24 and 22.16; asked of SQLite where it is absent. */
+  readonly isTransaction?: boolean
+  /** The file; null for a database in memory. Since Node 22.16. */
+  location?: () => string | null
+}
+
+/**
+ * A driver on an open `DatabaseSync` of `node:sqlite`. The app may go on using the same connection; closing the client leaves
+ * it open, for whoever opened it closes it.
+ */
+export function nodeSqlite (db: NodeDatabase): Driver {
+  if (db.isTransaction === undefined) {
+    throw new DriverError('unsupported', `node:sqlite of this Node (${process.version}) does not say whether a transaction is open. Use Node 22.16 or later.`)
+  }
+  const statements = createStatementCache(MAX_CACHED_STATEMENTS, sql => {
+    const statement = db.prepare(sql)
+    statement.setReadBigInts(false)
+    return statement
+  })
+  const file = db.location?.() ?? null
+  const lock = file === null || file === ''
+    ? null
+    : runLock(file, place => {
+      const Open = db.constructor as new (place: string) => NodeDatabase
+      return new Open(place)
+    })
+
+  return {
+    exec (sql) { wrap(() => db.exec(sql)) },
+    run (sql, params: readonly SqlParameter[] = []) {
+      return wrap(() => ({ changes: Number(statements.get(sql).run(...params).changes) }))
+    },
+    all<Row> (sql: string, params: readonly SqlParameter[] = []) {
+      return wrap(() => statements.get(sql).all(...params) as Row[])
+    },
+    close () { statements.clear() },
+    get inTransaction () { return db.isTransaction === true },
+    ...(lock === null ? {} : { lockRun: () => lock() })
+  }
+}
+
+function wrap<T> (fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    const code = (error as { errcode?: unknown }).errcode
+    throw new DriverError(typeof code === 'number' ? errorCodeOfNumber(code) : 'other', (error as Error).message, { cause: error })
+  }
+}

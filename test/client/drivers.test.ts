@@ -1,0 +1,159 @@
+// The drivers, by the suite that others may run on theirs; and proof that the suite notices what is wrong.
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import Database from 'better-sqlite3'
+import sqlite3InitModule from '@sqlite.org/sqlite-wasm'
+import t from 'tap'
+import { betterSqlite3 } from '../../client/drivers/better-sqlite3.js'
+import { checkDriver, conformance, type OpenDatabase } from '../../client/drivers/conformance.js'
+import { DriverError, type Driver } from '../../client/drivers/driver.js'
+import { nodeSqlite, type NodeDatabase } from '../../client/drivers/node-sqlite.js'
+import { errorCodeOfName, errorCodeOfNumber } from '../../client/drivers/result-codes.js'
+import { createStatementCache } from '../../client/drivers/statement-cache.js'
+import { sqliteWasm } from '../../client/drivers/sqlite-wasm.js'
+
+const inMemory = (): OpenDatabase => {
+  const db = new Database(':memory:')
+  return { driver: betterSqlite3(db), close: () => { db.close() } }
+}
+
+t.test('better-sqlite3 does what a driver must, in memory and on a file', async t => {
+  const folder = t.testdir({})
+  let files = 0
+  for (const { name, error } of [...await checkDriver(inMemory), ...await checkDriver(() => {
+    const db = new Database(path.join(folder, `${files++}.db`))
+    db.pragma('journal_mode = wal')
+    return { driver: betterSqlite3(db), close: () => { db.close() } }
+  })]) t.equal(error, null, name)
+  t.ok(conformance.length >= 25, `${conformance.length} cases`)
+})
+
+t.test('a connection that the app switched to big integers is one all the same', async t => {
+  for (const { name, error } of await checkDriver(() => {
+    const db = new Database(':memory:')
+    db.defaultSafeIntegers(true)
+    return { driver: betterSqlite3(db), close: () => { db.close() } }
+  })) t.equal(error, null, name)
+})
+
+t.test('SQLite WASM does what a driver must', async t => {
+  const sqlite3 = await sqlite3InitModule()
+  for (const { name, error } of await checkDriver(() => {
+    const db = new sqlite3.oo1.DB(':memory:')
+    const driver = sqliteWasm(sqlite3, db)
+    return { driver, close: () => { driver.close(); db.close() } }
+  })) t.equal(error, null, name)
+})
+
+t.test('node:sqlite does what a driver must, or says which Node it takes', async t => {
+  const found = process.getBuiltinModule?.('node:sqlite') as { DatabaseSync: new (file: string) => NodeDatabase } | undefined
+  if (found === undefined) {
+    t.throws(() => nodeSqlite({ exec () {}, prepare: () => { throw new Error('none') }, close () {} }), { name: 'DriverError', code: 'unsupported', message: /Node 22\.16/ })
+    return
+  }
+  for (const { name, error } of await checkDriver(() => {
+    const db = new found.DatabaseSync(':memory:')
+    return { driver: nodeSqlite(db), close: () => db.close() }
+  })) t.equal(error, null, name)
+})
+
+t.test('the suite notices drivers that are wrong', async t => {
+  type Break = (driver: Driver) => Partial<Driver>
+  const wrong: Array<[string, string, Break]> = [
+    ['swallows errors', 'errors have their code: unique', driver => ({ run (sql, params) { try { return driver.run(sql, params) } catch { return { changes: 0 } } } })],
+    ['throws errors of another class', 'errors have their code: constraint', driver => ({ run (sql, params) { try { return driver.run(sql, params) } catch (error) { throw new Error((error as Error).message) } } })],
+    ['calls every error other', 'errors have their code: readonly, full', driver => ({ run (sql, params) { try { return driver.run(sql, params) } catch (error) { throw new DriverError('other', (error as Error).message) } } })],
+    ['takes constraints for unique', 'errors have their code: constraint', driver => ({ run (sql, params) { try { return driver.run(sql, params) } catch (error) { throw new DriverError('unique', (error as Error).message) } } })],
+    ['counts rows of triggers', 'run counts the rows that it changed itself, not those of triggers', driver => ({
+      run (sql, params) {
+        const before = driver.all<{ n: number }>('select total_changes() as n')[0]?.n ?? 0
+        driver.run(sql, params)
+        return { changes: (driver.all<{ n: number }>('select total_changes() as n')[0]?.n ?? 0) - before }
+      }
+    })],
+    ['never says that a transaction is open', 'inTransaction follows begin, commit and rollback', () => ({ inTransaction: false })],
+    ['gives blobs as arrays', 'blobs come as bytes of their own', driver => ({ all: ((sql: string, params: []) => driver.all(sql, params).map(row => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? [...value] : value])))) as Driver['all'] })],
+    ['cuts texts at NUL', 'a text may contain NUL, in and out', driver => ({ run: (sql, params) => driver.run(sql, params?.map(value => typeof value === 'string' ? value.split('\0')[0] as string : value)) })],
+    ['binds empty blobs as NULL', 'NULL, the empty text and the empty blob stay three different things', driver => ({ run: (sql, params) => driver.run(sql, params?.map(value => value instanceof Uint8Array && value.length === 0 ? null : value)) })],
+    ['binds digits as numbers', 'integers of 64 bits travel as text, both ways, exactly', driver => ({ run: (sql, params) => driver.run(sql, params?.map(value => typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value)) })],
+    ['runs only the first statement', 'exec runs several statements, and none where there is none', driver => ({ exec: sql => { driver.exec(sql.split(';')[0] as string) } })],
+    ['returns the first 100 rows', 'all returns every row, in order, by column name, and an empty list for none', driver => ({ all: ((sql: string, params: []) => driver.all(sql, params).slice(0, 100)) as Driver['all'] })],
+    ['ignores foreign keys', 'pragmas answer rows, and foreign keys can be switched between transactions', driver => ({ exec: sql => { driver.exec(sql.replace('foreign_keys = on', 'foreign_keys = off')) } })],
+    ['forgets a commit', 'the client syncs a day on it', driver => ({ exec: sql => { driver.exec(sql === 'commit' ? 'rollback' : sql) } })]
+  ]
+  for (const [what, caught, breaks] of wrong) {
+    const results = await checkDriver(() => {
+      const { driver, close } = inMemory()
+      const own = breaks(driver)
+      const broken: Driver = {
+        exec: own.exec ?? (sql => driver.exec(sql)),
+        run: own.run ?? ((sql, params) => driver.run(sql, params)),
+        all: own.all ?? ((sql, params) => driver.all(sql, params)),
+        close: () => driver.close(),
+        get inTransaction () { return own.inTransaction ?? driver.inTransaction }
+      }
+      return { driver: broken, ...(close === undefined ? {} : { close }) }
+    })
+    t.ok(results.some(({ name, error }) => name === caught && error !== null), `${what}: ${results.filter(({ error }) => error !== null).map(({ name }) => name).join('; ')}`)
+  }
+})
+
+t.test('result codes by name and by number say the same', async t => {
+  const { capi } = await sqlite3InitModule()
+  let codes = 0
+  for (let code = 1; code < 10_000; code++) {
+    const name = capi.sqlite3_js_rc_str(code)
+    if (name === undefined) continue
+    codes++
+    t.equal(errorCodeOfNumber(code), errorCodeOfName(name), name)
+  }
+  t.ok(codes > 80, `${codes} codes`)
+})
+
+t.test('a cache of statements drops what was not used for longest, and lets go of all at the end', async t => {
+  const released: string[] = []
+  const cache = createStatementCache(2, sql => sql, statement => released.push(statement))
+  for (const sql of ['a', 'b', 'a', 'c', 'a', 'b']) t.equal(cache.get(sql), sql)
+  t.strictSame(released, ['b', 'c'])
+  cache.clear()
+  t.strictSame(released, ['b', 'c', 'a', 'b'])
+})
+
+t.test('one process at a time syncs a file; the system lets go for one that is killed (A19)', async t => {
+  const file = path.join(t.testdir({}), 'app.db')
+  const open = (): Driver => {
+    const db = new Database(file)
+    t.teardown(() => db.close())
+    return betterSqlite3(db)
+  }
+  const [one, two] = [open(), open()]
+  const release = one.lockRun?.()
+  t.type(release, 'function')
+  t.equal(two.lockRun?.(), null, 'another connection of the same process')
+  release?.()
+  const child = spawn(process.execPath, ['--input-type=module', '-e', `
+    import Database from 'better-sqlite3'
+    const db = new Database(${JSON.stringify(`${fs.realpathSync(file)}-oversync-run`)})
+    db.exec('begin exclusive')
+    console.log('taken')
+    setInterval(() => {}, 1000)`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  await new Promise(resolve => child.stdout.once('data', resolve))
+  t.equal(two.lockRun?.(), null, 'another process')
+  const gone = new Promise(resolve => child.once('exit', resolve))
+  child.kill('SIGKILL')
+  await gone
+  const again = two.lockRun?.()
+  t.type(again, 'function', 'free again, and nothing had to be cleaned up')
+  again?.()
+  t.equal(betterSqlite3(new Database(':memory:')).lockRun, undefined, 'a database in memory is nobody else\'s')
+  t.strictSame(fs.readdirSync(path.dirname(file)).sort(), ['app.db', 'app.db-oversync-run'])
+})
+
+t.test('where the lock cannot be made the sync goes on without', async t => {
+  const file = path.join(t.testdir({ 'app.db-oversync-run': {} }), 'app.db') // a folder is in its place
+  const db = new Database(file)
+  t.teardown(() => db.close())
+  t.type(betterSqlite3(db).lockRun?.(), 'function')
+})
