@@ -30,11 +30,14 @@ export function nodeSqlite (db: NodeDatabase): Driver {
   if (db.isTransaction === undefined) {
     throw new DriverError('unsupported', `node:sqlite of this Node (${process.version}) does not say whether a transaction is open. Use Node 22.16 or later.`)
   }
-  const statements = createStatementCache(MAX_CACHED_STATEMENTS, sql => {
+  function prepare (sql: string): NodeStatement {
     const statement = db.prepare(sql)
     statement.setReadBigInts(false)
     return statement
-  })
+  }
+  const statements = createStatementCache(MAX_CACHED_STATEMENTS, prepare)
+  // Node 22 goes on with the columns that a table had when the statement was prepared: one with a star is prepared each time.
+  const statement = (sql: string): NodeStatement => /\bselect\s+(?:\w+\.)?\*/i.test(sql) ? prepare(sql) : statements.get(sql)
   const file = db.location?.() ?? null
   const lock = file === null || file === ''
     ? null
@@ -46,10 +49,10 @@ export function nodeSqlite (db: NodeDatabase): Driver {
   return {
     exec (sql) { wrap(() => db.exec(sql)) },
     run (sql, params: readonly SqlParameter[] = []) {
-      return wrap(() => ({ changes: Number(statements.get(sql).run(...params).changes) }))
+      return wrap(() => ({ changes: Number(statement(sql).run(...params).changes) }))
     },
     all<Row> (sql: string, params: readonly SqlParameter[] = []) {
-      return wrap(() => statements.get(sql).all(...params) as Row[])
+      return wrap(() => statement(sql).all(...params) as Row[])
     },
     close () { statements.clear() },
     get inTransaction () { return db.isTransaction === true },
