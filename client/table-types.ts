@@ -11,6 +11,8 @@ export type AnyDatabase = Record<string, RowValues>
 
 export type TableName<Database> = Extract<keyof Database, string>
 
+export type ColumnName<Database, Table extends keyof Database> = Extract<keyof Database[Table], string>
+
 /** The client folds the names of tables to lower case. */
 export type FoldedName<Table extends string> = string extends Table ? string : Lowercase<Table>
 

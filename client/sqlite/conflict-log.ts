@@ -3,7 +3,7 @@ import type { Driver } from '../drivers/driver.js'
 import { MAX_CONFLICTS_KEPT } from '../limits.js'
 import { decodeRow, encodeRow, type Row } from './cell.js'
 import { readNames } from './row-state.js'
-import type { AnyDatabase, FoldedName, RowOf, TableName } from '../table-types.js'
+import type { AnyDatabase, ColumnName, FoldedName, RowOf, TableName } from '../table-types.js'
 import { valuesOf } from './values.js'
 
 export interface ConflictEntry {
@@ -17,15 +17,15 @@ export interface ConflictEntry {
 }
 
 /** An automatic decision, as `conflicts()` shows it: by the name of its table, so that its rows have their columns. */
-export type ConflictRecord<Database = AnyDatabase> = { [Table in TableName<Database>]: RecordOf<FoldedName<Table>, RowOf<Database, Table>> }[TableName<Database>]
+export type ConflictRecord<Database = AnyDatabase> = { [Table in TableName<Database>]: RecordOf<FoldedName<Table>, ColumnName<Database, Table>, RowOf<Database, Table>> }[TableName<Database>]
 
-interface RecordOf<Table extends string, Values> {
+interface RecordOf<Table extends string, Column extends string, Values> {
   id: number
   table: Table
   key: string
   kind: ConflictKind
   /** The columns that were decided: those that both sides changed, what else a resolver set, or what the other side changed against a deletion. */
-  columns: Array<Extract<keyof Values, string>>
+  columns: Column[]
   /** What decided. */
   rule: RuleName
   /** The server's row before either change. */
