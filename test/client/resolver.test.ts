@@ -322,3 +322,55 @@ t.test('rules that are none are refused at opening, by name', async t => {
     t.throws(() => createDevice(t, { sql: SQL, tables: [{ table: 'notes', ...option } as unknown as string] }), { code: 'invalid_option', message })
   }
 })
+
+t.test('a day with a resolver that merges one row and fails over another ends the same wherever the process dies, or SQLite fails once (D22)', async t => {
+  const tables = [{ table: 'notes', conflict: answering(({ key }) => { if (key === id(2)) throw new Error('never'); return { title: 'both' } }) }]
+  const begin = async (): Promise<{ server: FakeServer, device: Device }> => {
+    const server = new FakeServer()
+    const device = createDevice(t, { server, sql: 'create table notes (id text primary key, title text, n integer)', tables })
+    device.db.exec(`insert into notes values ('${id(1)}', 'base', 1), ('${id(2)}', 'base', 1), ('${id(3)}', 'base', 1)`)
+    await device.client.syncOnce()
+    device.db.exec("update notes set title = 'mine'")
+    for (const n of [1, 2]) server.write('notes', id(n), { id: id(n), title: 'theirs', n: 1 })
+    server.write('notes', id(4), { id: id(4), title: 'new', n: 1 })
+    return { server, device }
+  }
+  const picture = (server: FakeServer, device: Device): unknown => ({
+    rows: device.all('select * from notes order by id'),
+    held: device.client.held().map(({ key, reason, message }) => [key, reason, message]),
+    conflicts: device.client.conflicts().map(({ key, rule, result }) => [key, rule, result]),
+    shadow: device.client.shadow().map(({ key, version, reason }) => [key, version, reason]),
+    server: [...server.rows].map(([key, { payload }]) => [key, payload]).sort(),
+    left: device.client.status().pending + device.client.status().outbox
+  })
+  const clean = await begin()
+  await clean.device.client.syncOnce()
+  const expected = picture(clean.server, clean.device)
+  t.match(expected, { held: [[id(2), 'resolver_failed', /never/]], conflicts: [[id(1), 'resolver', { title: 'both' }]], shadow: [[id(2), 2, 'resolver']], left: 0 })
+
+  for (const lives of [false, true]) {
+    let failures = 0
+    for (let n = 1; ; n++) {
+      const { server, device } = await begin()
+      let left = Infinity
+      const tick = <Result>(fn: () => Result): Result => {
+        if (--left === 0 || (!lives && left < 0)) throw new Error('failed at a statement')
+        return fn()
+      }
+      const doomed = device.reopen({
+        wrap: driver => ({ exec: sql => tick(() => driver.exec(sql)), run: (sql, params) => tick(() => driver.run(sql, params)), all: (sql, params) => tick(() => driver.all(sql, params)), close: () => driver.close(), get inTransaction () { return driver.inTransaction } })
+      })
+      left = n
+      const failed = await doomed.client.syncOnce().then(() => false, () => true)
+      if (!failed && left > 0) break
+      failures++
+      left = Infinity
+      const next = lives ? doomed : doomed.reopen({ wrap: driver => driver })
+      if (next.db.pragma('foreign_keys', { simple: true }) !== 1) return t.fail(`foreign keys are off after a failure at call ${n}`)
+      await next.client.syncOnce()
+      if (!t.strictSame(picture(server, next), expected, `after a failure at call ${n}`)) return
+      next.db.close()
+    }
+    t.ok(failures > 150, `${failures} failures`)
+  }
+})
