@@ -77,3 +77,9 @@ export const MAX_KEY_BYTES = 1_024
 
 /** Uploads of one drain that may neither apply nor hold anything, besides one for each row: a server that answers the same for ever must not keep us. */
 export const MAX_IDLE_UPLOADS = 20
+
+/** Conflicts that resolvers of the app are asked about in one transaction: each keeps three rows in memory. The others wait for the next. */
+export const MAX_QUESTIONS = 1_000
+
+/** Times a transaction is run again because a resolver had to be asked: answers rarely raise new questions. */
+export const MAX_QUESTION_PASSES = 10

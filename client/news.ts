@@ -3,6 +3,7 @@ import type { SyncStatus } from './calls/status.js'
 import { readConflicts, type ConflictRecord } from './sqlite/conflict-log.js'
 import { readHeld, type HeldRow } from './sqlite/held.js'
 import type { Session } from './sync/session.js'
+import type { AnyDatabase, FoldedName, TableName } from './table-types.js'
 
 /** How far a run has come. */
 export interface SyncProgress {
@@ -14,15 +15,15 @@ export interface SyncProgress {
 }
 
 /** The events of a client, by name. */
-export interface SyncEvents {
+export interface SyncEvents<Database = AnyDatabase> {
   status: SyncStatus
   progress: SyncProgress
   /** A decision made by rule. */
-  conflict: ConflictRecord
+  conflict: ConflictRecord<Database>
   /** A row that was set aside. */
-  held: HeldRow
+  held: HeldRow<Database>
   /** The client changed rows of these tables: read them again. */
-  change: { tables: string[] }
+  change: { tables: Array<FoldedName<TableName<Database>>> }
   /** A run of the loop failed; the loop goes on by itself where the error says `retry`. */
   error: Error
 }
@@ -33,7 +34,7 @@ export interface News {
 }
 
 /** Tells listeners what a transaction left behind, after it was committed: what they read then is what they were told of. */
-export function createNews ({ driver }: Session, events: Emitter<SyncEvents>): News {
+export function createNews ({ driver, tables }: Session, events: Emitter<SyncEvents>): News {
   const last = (table: string): number => driver.all<{ id: number | null }>(`select max(id) as id from ${table}`)[0]?.id ?? 0
   let lastConflict = last('_sync_conflict')
   let lastHeld = last('_sync_held')
@@ -44,7 +45,7 @@ export function createNews ({ driver }: Session, events: Emitter<SyncEvents>): N
         for (const record of readConflicts(driver, lastConflict)) events.emit('conflict', record)
       }
       if (newest.held > lastHeld && events.has('held')) {
-        for (const row of readHeld(driver, lastHeld)) events.emit('held', row)
+        for (const row of readHeld({ driver, tables }, lastHeld)) events.emit('held', row)
       }
       lastConflict = newest.conflict
       lastHeld = newest.held

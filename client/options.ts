@@ -1,22 +1,29 @@
-import type { ConflictRule } from './conflict/merge.js'
+import type { ConflictRule, DeleteRule } from './conflict/merge.js'
+import type { Resolver, TableRule } from './conflict/resolver.js'
 import { SyncClientError } from './errors.js'
 import type { Fetch, GetToken } from './http/transport.js'
 import { DOWNLOAD_LIMIT, LOCAL_CHECK_MS, MAX_BACKOFF_MS, MIN_BACKOFF_MS, POLL_INTERVAL_MS, REQUEST_TIMEOUT_MS, UPLOAD_BATCH_SIZE } from './limits.js'
 import type { Pace } from './loop/delay.js'
+import type { AnyDatabase, TableName } from './table-types.js'
 
-export interface TableOption {
-  table: string
-  /** Who wins where this device and the server changed the same column, or one side deleted what the other edited. Default: 'serverWins'. */
-  conflict?: ConflictRule
+/** A table and its rules, by name so that a resolver is typed by its table. */
+export type TableOption<Database = AnyDatabase> = { [Table in TableName<Database>]: OptionOf<Database, Table> }[TableName<Database>]
+
+interface OptionOf<Database, Table extends TableName<Database>> {
+  table: Table
+  /** Who wins a column that this device and the server changed to different values, or a function that decides. Default: 'serverWins'. */
+  conflict?: ConflictRule | Resolver<Database, Table>
+  /** Who wins where one side deleted the row that the other edited. Default: as `conflict` says, 'serverWins' where that is a function. */
+  deleted?: DeleteRule
 }
 
-export interface SyncClientOptions {
+export interface SyncClientOptions<Database = AnyDatabase> {
   /** The server's base with the prefix, e.g. `https://example.com/sync`. */
   url: string
   /** PostgreSQL schema of the tables. Default: 'public'. */
   schema?: string
   /** The tables to sync, by their names in SQLite. */
-  tables: ReadonlyArray<string | TableOption>
+  tables: ReadonlyArray<TableName<Database> | TableOption<Database>>
   /** Whose data the file holds: opaque, compared on every opening, so that no one's changes go up under another name. */
   userId: string
   /** This installation's id. Default: a random one, kept in the file. The file may move on to another (see `status().deviceId`). */
@@ -47,7 +54,7 @@ export interface SyncClientOptions {
 export interface Settings {
   url: string
   schema: string
-  tables: ReadonlyMap<string, ConflictRule>
+  tables: ReadonlyMap<string, TableRule>
   userId: string
   deviceId: string | undefined
   getToken: GetToken | undefined
@@ -71,13 +78,12 @@ export function readOptions (options: SyncClientOptions): Settings {
   require(/^[a-z0-9_]+$/.test(schema), 'schema must consist of a-z, 0-9 and _')
   require(options.tables.length > 0, 'tables must name at least one table')
 
-  const tables = new Map<string, ConflictRule>()
+  const tables = new Map<string, TableRule>()
   for (const option of options.tables) {
-    const { table, conflict = 'serverWins' } = typeof option === 'string' ? { table: option } : option
-    require(conflict === 'serverWins' || conflict === 'clientWins', `conflict of table ${table} must be 'serverWins' or 'clientWins'`)
+    const { table, ...rule } = typeof option === 'string' ? { table: option } : option
     const name = table.trim().toLowerCase()
     require(!tables.has(name), `tables names ${name} twice`)
-    tables.set(name, conflict)
+    tables.set(name, readRule(table, rule))
   }
   return {
     url: options.url,
@@ -98,6 +104,16 @@ export function readOptions (options: SyncClientOptions): Settings {
     },
     headers: options.headers ?? {}
   }
+}
+
+const DELETE_RULES = ['serverWins', 'clientWins', 'editWins', 'deleteWins']
+
+function readRule (table: string, rule: { conflict?: ConflictRule | Resolver, deleted?: DeleteRule }): TableRule {
+  const { conflict = 'serverWins', deleted = typeof conflict === 'function' ? 'serverWins' : conflict, ...rest } = rule
+  require(typeof conflict === 'function' || conflict === 'serverWins' || conflict === 'clientWins', `conflict of table ${table} must be 'serverWins', 'clientWins' or a function`)
+  require(DELETE_RULES.includes(deleted), `deleted of table ${table} must be one of ${DELETE_RULES.join(', ')}`)
+  for (const name of Object.keys(rest)) require(false, `${name} of table ${table} is not known`)
+  return { conflict, deleted }
 }
 
 function count (name: string, value: number): number {

@@ -1,13 +1,20 @@
 import { NULL_CELL, type Cell, type Row } from '../sqlite/cell.js'
 
-/** Who wins where both sides changed the same thing. */
+/** Who wins a column that both sides changed. */
 export type ConflictRule = 'serverWins' | 'clientWins'
 
+/** Who wins where one side deleted a row that the other edited. `editWins`, `deleteWins`: whichever side did that. */
+export type DeleteRule = ConflictRule | 'editWins' | 'deleteWins'
+
 /**
- * `update-update`: both sides changed these columns. `update-delete`: edited here, deleted on the server. `delete-update`:
- * deleted here, edited on the server. `parent-restored`: deleted here, while another device gave it a child.
+ * `update-update`: both sides changed these columns. `insert-insert`: both sides made a row with this key. `update-delete`:
+ * edited here, deleted on the server. `delete-update`: deleted here, edited on the server. `parent-restored`: deleted here,
+ * while another device gave it a child.
  */
-export type ConflictKind = 'update-update' | 'update-delete' | 'delete-update' | 'parent-restored'
+export type ConflictKind = 'update-update' | 'insert-insert' | 'update-delete' | 'delete-update' | 'parent-restored'
+
+/** What decided, in a record: a rule by its name, the app's function (`resolver`), or a child that needs its parent (`children`). */
+export type RuleName = DeleteRule | 'resolver' | 'children'
 
 export interface Merged {
   /** The row as it shall be on this device; null: there shall be none. */
@@ -18,10 +25,10 @@ export interface Merged {
 
 /**
  * Three-way merge of a row: `base` is the server's row that the local edit began from, null where there was none. A change
- * on one side stands; the same change on both sides is one change; two different changes of a column, or an edit against a
- * deletion, go to the rule.
+ * on one side stands; the same change on both sides is one change; two different changes of a column go to `rule`, an edit
+ * against a deletion to `deleted`.
  */
-export function merge (base: Row | null, local: Row | null, server: Row | null, rule: ConflictRule): Merged {
+export function merge (base: Row | null, local: Row | null, server: Row | null, rule: ConflictRule, deleted: DeleteRule = rule): Merged {
   if (local === null && server === null) return settled(null)
   if (base === null) {
     if (local === null) return settled(server)
@@ -30,13 +37,21 @@ export function merge (base: Row | null, local: Row | null, server: Row | null, 
   }
   if (local === null) {
     if (sameWhereBothSpeak(base, server as Row)) return settled(null)
-    return { result: rule === 'clientWins' ? null : server, conflict: { kind: 'delete-update', columns: changedColumns(base, server as Row) } }
+    return { result: keepsDeletion(deleted) ? null : server, conflict: { kind: 'delete-update', columns: changedColumns(base, server as Row) } }
   }
   if (server === null) {
     if (sameWhereBothSpeak(base, local)) return settled(null)
-    return { result: rule === 'clientWins' ? local : null, conflict: { kind: 'update-delete', columns: changedColumns(base, local) } }
+    return { result: keepsEdit(deleted) ? local : null, conflict: { kind: 'update-delete', columns: changedColumns(base, local) } }
   }
   return mergeColumns(base, local, server, rule)
+}
+
+function keepsDeletion (deleted: DeleteRule): boolean {
+  return deleted === 'clientWins' || deleted === 'deleteWins'
+}
+
+function keepsEdit (deleted: DeleteRule): boolean {
+  return deleted === 'clientWins' || deleted === 'editWins'
 }
 
 function settled (result: Row | null): Merged {
@@ -58,7 +73,7 @@ function mergeColumns (base: Row | null, local: Row, server: Row, rule: Conflict
       result.set(column, rule === 'clientWins' ? mine : theirs)
     }
   }
-  return { result, conflict: columns.length === 0 ? null : { kind: 'update-update', columns } }
+  return { result, conflict: columns.length === 0 ? null : { kind: base === null ? 'insert-insert' : 'update-update', columns } }
 }
 
 function changedColumns (base: Row, other: Row): string[] {

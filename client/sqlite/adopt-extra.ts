@@ -1,8 +1,9 @@
 import { READ_CHUNK_ROWS } from '../limits.js'
 import { membersOf } from '../http/json-text.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
-import { afterTakingOver } from './apply.js'
+import { afterTakingOver, settleUndecided } from './apply.js'
 import { overlay } from './cell.js'
+import { reviveFailed } from './held.js'
 import { readLocal, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
 import { imageOfEdit, setPending } from './pending.js'
@@ -13,14 +14,16 @@ interface ExtraRow { key: string, server_version: number, extra: string, json_co
 
 /**
  * After an update of the app: columns and tables that an earlier version did not have, and whose values the server sent
- * meanwhile, get them now.
+ * meanwhile, get them now. Conflicts over which its rule failed are tried with the rule that it has now.
  */
 export function adoptExtra (host: ApplyHost): void {
   if (!isWanted(host)) return
   applyTransaction(host, context => {
     for (const table of context.tables.values()) adoptColumns(context, table)
+    reviveFailed(context.driver)
     afterTakingOver(context)
   })
+  settleUndecided(host)
 }
 
 /** Most openings have nothing to adopt, and should not write. */
@@ -28,7 +31,7 @@ function isWanted ({ driver, tables }: ApplyHost): boolean {
   const names = [...tables.keys()]
   const marks = names.map(() => '?').join(', ')
   return driver.all(`select 1 from _sync_row where extra is not null and tbl in (${marks}) limit 1`, names).length > 0 ||
-    driver.all(`select 1 from _sync_shadow where reason in ('unknown-table', 'value', 'key', 'constraint') and tbl in (${marks}) limit 1`, names).length > 0
+    driver.all(`select 1 from _sync_shadow where reason in ('unknown-table', 'value', 'key', 'constraint', 'resolver', 'undecided') and tbl in (${marks}) limit 1`, names).length > 0
 }
 
 function adoptColumns (context: ApplyContext, table: TableInfo): void {

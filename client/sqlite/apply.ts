@@ -24,7 +24,7 @@ export function applyWindow (host: ApplyHost): AppliedWindow | null {
   const { driver } = host
   if (readState(driver)?.stage?.complete !== true) return null
   let position = 0
-  return applyTransaction(host, (context, state) => {
+  const window = applyTransaction(host, (context, state) => {
     if (state.stage?.complete !== true) return null
     let received = 0
     for (const change of stagedChanges(driver)) {
@@ -38,6 +38,23 @@ export function applyWindow (host: ApplyHost): AppliedWindow | null {
     writeState(driver, { cursor: state.stage.until, include_self: 0 })
     return { ...context.counts, received, cursor: state.stage.until }
   }, (table, key) => comesAgain(driver, table, key, position))
+  if (window !== null) settleUndecided(host, window)
+  return window
+}
+
+/** Conflicts that were too many to be asked about in one transaction (`MAX_QUESTIONS`): as many more transactions as it takes. */
+export function settleUndecided (host: ApplyHost, counts?: ApplyCounts): void {
+  const count = (): number => host.driver.all<{ n: number }>("select count(*) as n from _sync_shadow where reason = 'undecided'")[0]?.n ?? 0
+  for (let left = count(), last = Infinity; left > 0 && left < last; last = left, left = count()) {
+    const more = applyTransaction(host, context => {
+      afterTakingOver(context)
+      return context.counts
+    })
+    if (counts === undefined) continue
+    counts.applied += more.applied
+    counts.conflicts += more.conflicts
+    counts.shadowed = Math.max(0, counts.shadowed - more.applied)
+  }
 }
 
 /** What every transaction that took over server rows ends with. */

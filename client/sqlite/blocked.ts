@@ -49,11 +49,13 @@ function tableOf (context: ApplyContext, name: string): TableInfo {
   return context.tables.get(name) as TableInfo
 }
 
+/** `server_version` in the details: the same conflict does not fail twice, see `hasFailed`. */
 function holdBlocked (context: ApplyContext): void {
   const { changes } = context.driver.run(
-    `insert into _sync_held (tbl, key, image, reason, message, attempts, stamp, since)
-     select p.tbl, p.key, p.image, 'server_row_blocked', s.message, p.attempts, ?, ?
-     from _sync_pending as p join _sync_shadow as s on s.tbl = p.tbl and s.key = p.key where s.reason <> 'frozen'`,
+    `insert into _sync_held (tbl, key, image, reason, message, details, attempts, stamp, since)
+     select p.tbl, p.key, p.image, iif(s.reason = 'resolver', 'resolver_failed', 'server_row_blocked'), s.message,
+       iif(s.reason = 'resolver', json_object('server_version', s.server_version), null), p.attempts, ?, ?
+     from _sync_pending as p join _sync_shadow as s on s.tbl = p.tbl and s.key = p.key where s.reason not in ('frozen', 'undecided')`,
     [context.stamp, new Date().toISOString()])
   if (changes > 0) context.driver.run('delete from _sync_pending where exists (select 1 from _sync_held h where h.tbl = _sync_pending.tbl and h.key = _sync_pending.key)')
 }

@@ -1,31 +1,34 @@
 import type { Driver } from '../drivers/driver.js'
 import { MAX_FK_RETRIES } from '../limits.js'
-import type { ApplyContext } from './apply-context.js'
-import { decodeRow, type Row } from './cell.js'
-import { deleteLocal, writeLocal, type WriteProblem } from './local-row.js'
-import { writePayload } from './payload.js'
+import type { ApplyContext, ApplyHost } from './apply-context.js'
+import { decodeRow, overlay, type Row } from './cell.js'
+import { deleteLocal, writeLocal } from './local-row.js'
+import { readPayload, unrepresentable, writePayload } from './payload.js'
 import { reviveEditedHeld } from './pending.js'
 import { identifier } from './quote.js'
 import { hasKeySql, keySql } from './row-sql.js'
-import { readRowState } from './row-state.js'
+import { readRowState, type RowState } from './row-state.js'
 import { putShadow, readShadow } from './shadow.js'
 import type { TableInfo } from './table-info.js'
-import { valuesOf, type RowValues } from './values.js'
+import type { AnyDatabase, FoldedName, RowOf, TableName } from '../table-types.js'
+import { valuesOf } from './values.js'
 
 /** A row that was refused, or that cannot be sent. It stays as it is on the device and waits; it blocks no other. */
-export interface HeldRow {
+export type HeldRow<Database = AnyDatabase> = { [Table in TableName<Database>]: HeldOf<FoldedName<Table>, RowOf<Database, Table>> }[TableName<Database>]
+
+interface HeldOf<Table extends string, Values> {
   id: number
-  table: string
+  table: Table
   /** The row's key as text; as an SQL literal where it cannot travel. */
   key: string
-  /** The server's reason, `unrepresentable` where a value or key cannot travel, `body_too_large` for a row no request can carry. More may come. */
+  /** The server's reason, or one of the client's own (docs/client.md lists them). More may come. */
   reason: string
   /** A sentence for people. */
   message: string
   /** What else the server said, by reason. */
   details: Record<string, unknown> | null
   /** The server's row as far as it is known; null where it has none. `discardHeld` takes it. */
-  server: RowValues | null
+  server: Values | null
   /** Times it was tried again by itself. */
   attempts: number
   /** ISO 8601, by the device's clock. */
@@ -63,17 +66,34 @@ interface StoredHeld {
   image: string | null
   attempts: number
   since: string
+  /** The server's row that waits in shadow, where one does. */
+  waiting: string | null
+  is_gone: number | null
 }
 
 /** Held rows, those after `after` only. */
-export function readHeld (driver: Driver, after = 0): HeldRow[] {
-  return driver.all<StoredHeld>('select id, tbl, cast(key as text) as key, reason, message, details, image, attempts, since from _sync_held where id > cast(? as integer) order by id', [String(after)])
-    .map(({ tbl, details, image, ...rest }) => ({
+export function readHeld ({ driver, tables }: Pick<ApplyHost, 'driver' | 'tables'>, after = 0): HeldRow[] {
+  return driver.all<StoredHeld>(
+    `select h.id, h.tbl, cast(h.key as text) as key, h.reason, h.message, h.details, h.image, h.attempts, h.since, s.payload as waiting, s.deleted as is_gone
+     from _sync_held as h left join _sync_shadow as s on s.tbl = h.tbl and s.key = h.key
+     where h.id > cast(? as integer) order by h.id`, [String(after)])
+    .map(({ tbl, details, image, waiting, is_gone: isGone, ...rest }) => ({
       ...rest,
       table: tbl,
       details: details === null ? null : JSON.parse(details) as Record<string, unknown>,
-      server: valuesOf(decodeRow(image))
+      server: isGone === 1 ? null : valuesOf(newest(tables.get(tbl), rest.key, decodeRow(image), waiting))
     }))
+}
+
+/** The server's row that the change began from, with what waits in shadow laid on it. */
+function newest (table: TableInfo | undefined, key: string, image: Row | null, waiting: string | null): Row | null {
+  if (table === undefined || waiting === null) return image
+  try {
+    return overlay(image, readPayload(table, key, waiting, null).row)
+  } catch (error) {
+    unrepresentable(error) // it waits for that very reason
+    return image
+  }
 }
 
 /** Makes held rows pending again: one, or all. Returns how many. */
@@ -96,6 +116,11 @@ export function reviveOrphans (driver: Driver): number {
 export function reviveRefused (driver: Driver): number {
   return moveToPending(driver,
     "reason = 'constraint_violation' and stamp < (select progress from _sync_client)", [], 'attempts + 1')
+}
+
+/** resolver_failed: when the file is opened, for the app may have another resolver than before. */
+export function reviveFailed (driver: Driver): number {
+  return moveToPending(driver, "reason = 'resolver_failed'", [], 'attempts + 1')
 }
 
 function moveToPending (driver: Driver, condition: string, params: string[], attempts: string): number {
@@ -122,19 +147,25 @@ export function discardHeld (context: ApplyContext, id: number): boolean {
     context.removedFrom.add(table.name)
     context.changedTables.add(table.name)
   }
-  driver.run('delete from _sync_held where id = cast(? as integer)', [String(id)])
   const problem = image === null ? null : writeLocal(context, table, found.key, image)
   if (image !== null && problem !== null) {
     // A unique value of the server's row is taken by another local row: it waits in shadow until that one is settled.
+    const known = readRowState(driver, table.name, found.key)
+    const payload = known === null ? null : payloadOf(table, found.key, image, known)
+    if (known === null || payload === null) return false
     deleteLocal(context, table, found.key)
-    shadowImage(context, table, found.key, image, problem)
+    // What waits there already is younger.
+    if (readShadow(context, table.name, found.key) === null) putShadow(context, table.name, found.key, { version: known.version, deleted: false, payload }, problem.reason, problem.message)
   }
+  driver.run('delete from _sync_held where id = cast(? as integer)', [String(id)])
   return true
 }
 
-function shadowImage (context: ApplyContext, table: TableInfo, key: string, image: Row, problem: WriteProblem): void {
-  const known = readRowState(context.driver, table.name, key)
-  // What waits there already is younger.
-  if (known === null || readShadow(context, table.name, key) !== null) return
-  putShadow(context, table.name, key, { version: known.version, deleted: false, payload: writePayload(table, key, image, known) }, problem.reason, problem.message)
+function payloadOf (table: TableInfo, key: string, row: Row, known: RowState): string | null {
+  try {
+    return writePayload(table, key, row, known)
+  } catch (error) {
+    unrepresentable(error) // a trigger of the app put a value there that cannot travel: such a row cannot be kept aside
+    return null
+  }
 }

@@ -1,5 +1,5 @@
 import { broken, type UploadReply, type Verdict } from '../http/read-reply.js'
-import { afterTakingOver } from './apply.js'
+import { afterTakingOver, settleUndecided } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
 import { hold } from './held.js'
@@ -23,7 +23,7 @@ export interface Judged {
  */
 export function judge (host: ApplyHost, ids: readonly number[], reply: UploadReply): Judged | null {
   assertFits(ids, reply.verdicts)
-  return applyTransaction(host, context => {
+  const judged = applyTransaction<Judged | null>(host, context => {
     const outbox = readOutbox(context.driver, ids.length)
     if (outbox.length !== ids.length || outbox.some((entry, i) => entry.id !== ids[i])) return null
     // Bound as text: a bound number would be a REAL.
@@ -34,6 +34,8 @@ export function judge (host: ApplyHost, ids: readonly number[], reply: UploadRep
     if (judged.reusedIds) takeNewSourceId(context.driver)
     return judged
   })
+  settleUndecided(host)
+  return judged
 }
 
 function assertFits (ids: readonly number[], verdicts: readonly Verdict[]): void {

@@ -115,7 +115,8 @@ create table _sync_conflict (
   mine text,
   theirs text,
   result text,
-  at text not null
+  at text not null,
+  undone text                                  -- which of the three was taken instead, later
 ) strict;
 
 -- Working space of one transaction; empty outside.

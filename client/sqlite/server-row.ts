@@ -1,4 +1,4 @@
-import { merge } from '../conflict/merge.js'
+import { decide } from '../conflict/decide.js'
 import type { ServerState } from '../http/read-reply.js'
 import type { ApplyContext } from './apply-context.js'
 import { equalRows, overlay, type Row } from './cell.js'
@@ -61,12 +61,19 @@ export function mergeServerState (context: ApplyContext, table: TableInfo, key: 
   if (read === 'kept') return false
   const local = readLocal(context, table, key)
   const server = read === null ? null : overlay(image, read.row)
-  const rule = context.rules.get(table.name) ?? 'serverWins'
-  const { result, conflict } = merge(image, local, server, rule)
+  const decided = decide(context, table, key, { image, local, server, version: state.version })
+  if ('problem' in decided) {
+    if (decided.reason === 'resolver' && decided.isNew) return failResolver(context, table, key, image, state, decided.problem)
+    putShadow(context, table.name, key, state, decided.reason, decided.problem)
+    return false
+  }
+  const { result, conflict } = decided
   if (result === null) deleteLocal(context, table, key)
   else if (local === null || !equalRows(result, local) || readParked(context, table, key) !== null) {
     const problem = writeLocal(context, table, key, result)
     if (problem !== null) {
+      // A rule of the table itself forbids what the app's resolver made up. A unique value, however, may become free.
+      if (problem.reason === 'constraint' && conflict?.isAnswer === true) return failResolver(context, table, key, image, state, `The resolver's answer cannot be stored: ${problem.message}`)
       putShadow(context, table.name, key, state, problem.reason, problem.message)
       return false
     }
@@ -75,10 +82,17 @@ export function mergeServerState (context: ApplyContext, table: TableInfo, key: 
   if (equalRows(result, server)) settle(context.driver, table.name, key)
   else setPending(context.driver, table.name, key, server)
   if (conflict !== null) {
-    recordConflict(context.driver, table.name, key, { ...conflict, rule, before: image, mine: local, theirs: server, result })
+    recordConflict(context.driver, table.name, key, { ...conflict, before: image, mine: local, theirs: server, result })
     context.counts.conflicts++
   }
   return true
+}
+
+/** The server's row waits, and the local change, which keeps its base, is held when the transaction ends (see `holdBlocked`). */
+function failResolver (context: ApplyContext, table: TableInfo, key: string, image: Row | null, state: ServerState, message: string): false {
+  putShadow(context, table.name, key, state, 'resolver', message)
+  setPending(context.driver, table.name, key, image)
+  return false
 }
 
 /** The server has never had this row: what the device holds is sent as new. */
@@ -92,7 +106,7 @@ export function adoptAbsence (context: ApplyContext, table: TableInfo, key: stri
 function adopt (context: ApplyContext, table: TableInfo, key: string, state: ServerState, read: ReadPayload | null): void {
   writeRowState(context.driver, table.name, key,
     { version: state.version, deleted: state.deleted, extra: read?.extra ?? null, jsonColumns: read?.jsonColumns ?? [] }, context.stamp)
-  dropShadow(context, table.name, key)
+  dropShadow(context, table.name, key, state.version)
   context.counts.applied++
 }
 

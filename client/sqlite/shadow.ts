@@ -7,9 +7,9 @@ import { READ_CHUNK_ROWS } from '../limits.js'
 /**
  * Why a server row cannot be shown now. `frozen`: the row is in the outbox and waits for its verdict. `dangling`: its parent
  * is not here. `unique`, `constraint`: a local rule forbids it. `unknown-table`, `value`, `key`: this version of the app has
- * no place for it.
+ * no place for it. `resolver`: the app's rule failed over it; `undecided`: that rule has not been asked yet.
  */
-export type ShadowReason = 'frozen' | 'dangling' | 'unique' | 'constraint' | 'unknown-table' | 'value' | 'key'
+export type ShadowReason = 'frozen' | 'dangling' | 'unique' | 'constraint' | 'unknown-table' | 'value' | 'key' | 'resolver' | 'undecided'
 
 /** Keeps a server row until it can be shown. The younger of two states of a row wins; what its payload does not name stays. */
 export function putShadow (context: ApplyContext, table: string, key: string, state: ServerState, reason: ShadowReason, message: string): void {
@@ -28,8 +28,9 @@ export function readShadow (context: ApplyContext, table: string, key: string): 
   return row === undefined ? null : { version: row.server_version, deleted: row.deleted === 1, payload: row.payload }
 }
 
-export function dropShadow (context: ApplyContext, table: string, key: string): void {
-  context.driver.run('delete from _sync_shadow where tbl = ? and key = ?', [table, key])
+/** What waits there in a younger version than `version` stays: another process may have fetched it meanwhile. */
+export function dropShadow (context: ApplyContext, table: string, key: string, version: number | null = null): void {
+  context.driver.run(`delete from _sync_shadow where tbl = ? and key = ?${version === null ? '' : ' and server_version <= ?'}`, version === null ? [table, key] : [table, key, version])
 }
 
 /** A younger state laid on an older one that was never shown: members that it does not name keep their value. */

@@ -33,7 +33,7 @@ export function withoutForeignKeys<T> (driver: Driver, fn: () => T): T {
   try {
     return fn()
   } finally {
-    driver.exec('pragma foreign_keys = on')
+    insist(() => driver.exec('pragma foreign_keys = on'))
     switchedOff.delete(driver)
   }
 }
@@ -44,8 +44,17 @@ const switchedOff = new WeakSet<Driver>()
 function rollback (driver: Driver): void {
   try {
     // SQLite has rolled back by itself after some errors (disk full, I/O).
-    if (driver.inTransaction) driver.exec('rollback')
+    if (driver.inTransaction) insist(() => driver.exec('rollback'))
   } catch {
     // The error that led here is the one to report; closing the file rolls back too.
+  }
+}
+
+/** Once more where it fails: what is left open or switched off here would be so for the app, and for every later call. */
+function insist (fn: () => void): void {
+  try {
+    fn()
+  } catch {
+    fn()
   }
 }

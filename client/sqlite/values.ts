@@ -10,7 +10,7 @@ export function valuesOf (row: Row | null): RowValues | null {
   return row === null ? null : Object.fromEntries([...row].map(([column, cell]) => [column, valueOf(cell)]))
 }
 
-function valueOf (cell: Cell): SqlValue {
+export function valueOf (cell: Cell): SqlValue {
   switch (cellKind(cell)) {
     case 'null': return null
     case 'integer': return Number.isSafeInteger(Number(cell)) ? Number(cell) : BigInt(cell)

@@ -72,6 +72,7 @@ function makeSmaller (session: Session, ids: number[]): number {
   }
   applyTransaction(session, context => {
     for (const entry of readOutbox(context.driver, 1)) {
+      if (entry.id !== ids[0]) return // another process was faster, and this is another batch
       hold(context.driver, {
         table: entry.table,
         key: entry.key,

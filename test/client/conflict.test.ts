@@ -34,7 +34,7 @@ t.test('deletions', async t => {
 })
 
 t.test('without a base every column that differs is a conflict; a column that one side lacks is none', async t => {
-  t.same(merge(null, row({ id: "'k'", a: '1', b: '2' }), row({ id: "'k'", a: '1', b: '3' }), 'serverWins').conflict, { kind: 'update-update', columns: ['b'] })
+  t.same(merge(null, row({ id: "'k'", a: '1', b: '2' }), row({ id: "'k'", a: '1', b: '3' }), 'serverWins').conflict, { kind: 'insert-insert', columns: ['b'] })
   t.same(plain(merge(base, row({ id: "'k'", a: '2', b: '1', c: '5' }), row({ id: "'k'", a: '1' }), 'serverWins').result), { id: "'k'", a: '2', b: '1', c: '5' })
 })
 

@@ -38,7 +38,7 @@ t.test('docs/client.md names every error code and option, and no others', async 
   const rows = (title: string): string[] => [...section(title).matchAll(/^\| (`[a-zA-Z_]+`(?:, `[a-zA-Z_]+`)*)/gm)].flatMap(match => (match[1] as string).replaceAll('`', '').split(', '))
   const codes = [...fs.readFileSync(path.join(root, 'errors.ts'), 'utf8').matchAll(/^ {2}([a-z_]+): \{ retry/gm)].map(match => match[1] as string)
   t.same(rows('Errors').sort(), codes.sort())
-  const options = fs.readFileSync(path.join(root, 'options.ts'), 'utf8').split('export interface SyncClientOptions {')[1]?.split('\n}')[0] ?? ''
+  const options = fs.readFileSync(path.join(root, 'options.ts'), 'utf8').split(/export interface SyncClientOptions\b.*\{\n/)[1]?.split('\n}')[0] ?? ''
   t.same(rows('Options').sort(), [...options.matchAll(/^ {2}([a-zA-Z]+)\??:/gm)].map(match => match[1] as string).sort())
 })
 
