@@ -61,3 +61,9 @@ export function createDevice (t: Test, { server = new FakeServer(), sql = SCHEMA
     }
   }
 }
+
+/** A driver that knows of no other process: what happens where the lock of a run could not be taken. */
+export function withoutLock (driver: Driver): Driver {
+  const { lockRun, ...rest } = Object.getOwnPropertyDescriptors(driver)
+  return Object.defineProperties({}, rest) as Driver
+}

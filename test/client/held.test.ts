@@ -1,6 +1,6 @@
 // F1, G1, G3, G4, K1, K3, K8, P18: rows that were set aside: shown, retried, edited or given up, and never in the way of others.
 import t, { type Test } from 'tap'
-import { createDevice, id, SCHEMA, type Device } from './device.js'
+import { createDevice, type Device, id, SCHEMA, withoutLock } from './device.js'
 import { FakeServer, reply, type Refusal } from './fake-server.js'
 
 interface Scene { device: Device, server: FakeServer }
@@ -237,7 +237,7 @@ t.test('a batch limit of any size is found by halving (G3)', async t => {
 t.test('a refusal as too large that comes when another process has had the batch judged holds nothing', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, uploadBatchSize: 1 })
-  const other = createDevice(t, { server, file: device.file, uploadBatchSize: 1 })
+  const other = createDevice(t, { server, file: device.file, uploadBatchSize: 1, wrap: withoutLock })
   device.db.exec(author(1, 'one') + author(2, 'two'))
   let isFirst = true
   server.onRequest = async ({ body }, answer) => {
@@ -257,7 +257,7 @@ t.test('a refusal as too large that comes when another process has had the batch
 t.test('a newer row that another process fetched is not lost to a verdict that is older', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })
-  const other = createDevice(t, { server, file: device.file })
+  const other = createDevice(t, { server, file: device.file, wrap: withoutLock })
   device.db.exec(author(1, 'base', 'base@x'))
   await device.client.syncOnce()
   server.write('authors', id(1), { id: id(1), name: 'v2', email: 'base@x' })
