@@ -57,5 +57,11 @@ export const BUSY_TIMEOUT_MS = 5_000
 /** Bytes of a key as text: the server's bound. */
 export const MAX_KEY_BYTES = 1_024
 
+/** Columns of a primary key: what PostgreSQL allows. */
+export const MAX_KEY_COLUMNS = 32
+
+/** Bytes of a table's name: PostgreSQL cuts longer ones off without a word. */
+export const MAX_NAME_BYTES = 63
+
 /** Uploads of one drain that may neither apply nor hold anything, besides one for each row: a server that answers the same for ever must not keep us. */
 export const MAX_IDLE_UPLOADS = 20

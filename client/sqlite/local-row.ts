@@ -2,8 +2,8 @@ import { DriverError, type SqlParameter } from '../drivers/driver.js'
 import type { ApplyContext } from './apply-context.js'
 import { decodeRow, encodeRow, overlay, type Row } from './cell.js'
 import { hasLocalWork } from './pending.js'
-import { identifier } from './quote.js'
-import { hasKeySql, imageSql, keySql } from './row-sql.js'
+import { identifier, tableSql } from './quote.js'
+import { hasKeySql, imageSql, keyColumnsSql, keySql } from './row-sql.js'
 import type { TableInfo, UniqueIndex } from './table-info.js'
 import { bindCell } from './wire-values.js'
 
@@ -15,13 +15,13 @@ export function readLocal (context: ApplyContext, table: TableInfo, key: string)
   const parked = readParked(context, table, key)
   if (parked !== null) return parked
   const found = context.driver.all<{ image: string }>(
-    `select ${imageSql(table, 't')} as image from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])[0]
+    `select ${imageSql(table, 't')} as image from ${tableSql(table)} as t where ${hasKeySql(table, 't', '?')}`, [key])[0]
   return found === undefined ? null : decodeRow(found.image)
 }
 
 export function deleteLocal (context: ApplyContext, table: TableInfo, key: string): void {
   unpark(context, table, key)
-  const { changes } = context.driver.run(`delete from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])
+  const { changes } = context.driver.run(`delete from ${tableSql(table)} as t where ${hasKeySql(table, 't', '?')}`, [key])
   if (changes === 0) return
   context.removedFrom.add(table.name)
   context.changedTables.add(table.name)
@@ -54,10 +54,10 @@ function tryWrite (context: ApplyContext, table: TableInfo, key: string, row: Ro
 }
 
 function update (context: ApplyContext, table: TableInfo, key: string, row: Row): boolean {
-  const bound = bind(table, row).filter(({ name }) => name !== table.key.name)
+  const bound = bind(table, row).filter(({ name }) => !isKey(table, name))
   if (bound.length === 0) return readLocal(context, table, key) !== null
   const sets = bound.map(({ name, sql }) => `${identifier(name)} = ${sql}`)
-  const statement = `update or abort ${identifier(table.localName)} as t set ${sets.join(', ')} where ${hasKeySql(table, 't', '?')}`
+  const statement = `update or abort ${tableSql(table)} as t set ${sets.join(', ')} where ${hasKeySql(table, 't', '?')}`
   return context.driver.run(statement, [...bound.map(({ value }) => value), key]).changes > 0
 }
 
@@ -65,11 +65,15 @@ function update (context: ApplyContext, table: TableInfo, key: string, row: Row)
 function upsert (context: ApplyContext, table: TableInfo, row: Row): void {
   const bound = bind(table, row)
   const names = bound.map(({ name }) => identifier(name))
-  const others = names.filter((_, i) => bound[i]?.name !== table.key.name)
+  const others = names.filter((_, i) => !isKey(table, bound[i]?.name as string))
   const action = others.length === 0 ? 'nothing' : `update set ${others.map(name => `${name} = excluded.${name}`).join(', ')}`
   context.driver.run(
-    `insert or abort into ${identifier(table.localName)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
-    `on conflict (${identifier(table.key.name)}) do ${action}`, bound.map(({ value }) => value))
+    `insert or abort into ${tableSql(table)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
+    `on conflict (${keyColumnsSql(table)}) do ${action}`, bound.map(({ value }) => value))
+}
+
+function isKey (table: TableInfo, name: string): boolean {
+  return table.key.some(column => column.name === name)
 }
 
 function bind (table: TableInfo, row: Row): Array<{ name: string, sql: string, value: SqlParameter }> {
@@ -108,7 +112,7 @@ function holders (context: ApplyContext, table: TableInfo, index: UniqueIndex, r
   }
   if (conditions.length === 0) return []
   return context.driver.all<{ key: string }>(
-    `select ${keySql(table, 't')} as key from ${identifier(table.localName)} as t where ${conditions.join(' and ')}`, values).map(found => found.key)
+    `select ${keySql(table, 't')} as key from ${tableSql(table)} as t where ${conditions.join(' and ')}`, values).map(found => found.key)
 }
 
 /** Takes a row out of its table until it is written again in this transaction. */

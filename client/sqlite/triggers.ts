@@ -15,7 +15,7 @@ export interface Trigger { name: string, sql: string }
  *   noted and not changed is dropped again when a batch is frozen.
  */
 export function triggersOf (table: TableInfo): Trigger[] {
-  const changedKey = `old.${identifier(table.key.name)} is not new.${identifier(table.key.name)}`
+  const changedKey = table.key.map(({ name }) => `old.${identifier(name)} is not new.${identifier(name)}${BINARY}`).join(' or ')
   return [
     trigger(table, 'before_insert', 'before insert', '', [noteReplaced(table)]),
     trigger(table, 'after_insert', 'after insert', '', [note(table, 'new', 'null')]),
@@ -25,12 +25,15 @@ export function triggersOf (table: TableInfo): Trigger[] {
   ]
 }
 
+/** A column may compare with another collation than the key's index. */
+const BINARY = ' collate binary'
+
 /** Names of all triggers that ever belonged to the client begin so. */
 export const TRIGGER_PREFIX = '_sync_'
 
 function trigger (table: TableInfo, suffix: string, event: string, condition: string, statements: string[]): Trigger {
   const name = `${TRIGGER_PREFIX}${table.name}_${suffix}`
-  const when = ['not exists (select 1 from _sync_client where applying = 1)', ...(condition === '' ? [] : [condition])]
+  const when = ['not exists (select 1 from _sync_client where applying = 1)', ...(condition === '' ? [] : [`(${condition})`])]
   return {
     name,
     sql: `create trigger ${identifier(name)} ${event} on ${identifier(table.localName)}\nwhen ${when.join(' and ')}\nbegin\n  ${statements.join(';\n  ')};\nend`
@@ -48,7 +51,7 @@ function noteReplaced (table: TableInfo): string {
     return `t.${identifier(name)} = ${substitute === null ? value : `coalesce(${value}, ${substitute})`}`
   }
   const conditions = [
-    same(table.key.name),
+    `(${table.key.map(({ name }) => same(name) + BINARY).join(' and ')})`,
     // Where the statement names no rowid it is -1 here, which no row has by itself.
     ...(table.hasHiddenRowid ? ['t.rowid = new.rowid'] : []),
     // An index may compare with another collation than its column.
