@@ -10,6 +10,7 @@ export const CLIENT_ERRORS = {
   too_many_requests: { retry: true, advice: 'Wait as long as retryAfterSeconds says.' },
   server_error: { retry: true, advice: 'The server failed; its log has the details.' },
   busy: { retry: true, advice: 'The connection is inside a transaction of the app. Call again when it is over.' },
+  migrating: { retry: true, advice: 'The app is migrating its tables (client.migrate). Call again when that is done.' },
   authentication_failed: { retry: false, advice: 'Sign in again, or give a fresh token from getToken.' },
   forbidden: { retry: false, advice: 'The server refuses this user.' },
   token_unavailable: { retry: true, advice: 'getToken threw; its error is the cause. Without a network it may well do so.' },

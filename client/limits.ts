@@ -57,6 +57,9 @@ export const BUSY_TIMEOUT_MS = 5_000
 /** Bytes of a key as text: the server's bound. */
 export const MAX_KEY_BYTES = 1_024
 
+/** Times that rows without parents are looked for again because the app's triggers changed rows meanwhile: each round leaves fewer. */
+export const MAX_ECHO_ROUNDS = 10
+
 /** Columns of a primary key: what PostgreSQL allows. */
 export const MAX_KEY_COLUMNS = 32
 

@@ -59,16 +59,7 @@ export function readOptions (options: SyncClientOptions): Settings {
   require(options.deviceId === undefined || (/^[\x21-\x7e]{1,255}$/.test(options.deviceId) && !options.deviceId.startsWith('oversync:')), "deviceId must be 1 to 255 visible ASCII characters and not begin with 'oversync:'")
   const schema = (options.schema ?? 'public').trim().toLowerCase()
   require(/^[a-z0-9_]+$/.test(schema), 'schema must consist of a-z, 0-9 and _')
-  require(options.tables.length > 0, 'tables must name at least one table')
-
-  const tables = new Map<string, ConflictRule>()
-  for (const option of options.tables) {
-    const { table, conflict = 'serverWins' } = typeof option === 'string' ? { table: option } : option
-    require(conflict === 'serverWins' || conflict === 'clientWins', `conflict of table ${table} must be 'serverWins' or 'clientWins'`)
-    const name = table.trim().toLowerCase()
-    require(!tables.has(name), `tables names ${name} twice`)
-    tables.set(name, conflict)
-  }
+  const tables = readTableOptions(options.tables)
   return {
     url: options.url,
     schema,
@@ -82,6 +73,19 @@ export function readOptions (options: SyncClientOptions): Settings {
     downloadLimit: count('downloadLimit', options.downloadLimit ?? DOWNLOAD_LIMIT),
     headers: options.headers ?? {}
   }
+}
+
+export function readTableOptions (options: SyncClientOptions['tables']): Map<string, ConflictRule> {
+  require(options.length > 0, 'tables must name at least one table')
+  const tables = new Map<string, ConflictRule>()
+  for (const option of options) {
+    const { table, conflict = 'serverWins' } = typeof option === 'string' ? { table: option } : option
+    require(conflict === 'serverWins' || conflict === 'clientWins', `conflict of table ${table} must be 'serverWins' or 'clientWins'`)
+    const name = table.trim().toLowerCase()
+    require(!tables.has(name), `tables names ${name} twice`)
+    tables.set(name, conflict)
+  }
+  return tables
 }
 
 function count (name: string, value: number): number {

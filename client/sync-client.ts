@@ -1,4 +1,5 @@
 import { lifecycleCalls, type LifecycleCalls } from './calls/lifecycle.js'
+import { migrationCalls, type MigrationCalls } from './calls/migration.js'
 import { rowCalls, type RowCalls } from './calls/rows.js'
 import { runCalls, type RunCalls } from './calls/run.js'
 import { statusCalls, type StatusCalls } from './calls/status.js'
@@ -11,10 +12,10 @@ import type { SyncEvents } from './news.js'
 import { readOptions, type SyncClientOptions } from './options.js'
 import { adoptExtra } from './sqlite/adopt-extra.js'
 import { openFile } from './sqlite/open-file.js'
-import type { Session } from './sync/session.js'
+import { tableReader, type Session } from './sync/session.js'
 
 /** Keeps the synced tables of one SQLite file in step with a server. One call at a time; further calls wait their turn. */
-export interface SyncClient extends RunCalls, StatusCalls, RowCalls, LifecycleCalls {
+export interface SyncClient extends RunCalls, StatusCalls, RowCalls, MigrationCalls, LifecycleCalls {
   /** Calls `listener` for every such event; returns the function that ends it. */
   on: Emitter<SyncEvents>['on']
 }
@@ -28,9 +29,9 @@ export function createSyncClient (driver: Driver, options: SyncClientOptions): S
   const settings = readOptions(options)
   const tables = openFile(driver, settings)
   const session: Session = {
-    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}
+    driver, settings, ...tableReader(driver, settings, tables), rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}
   }
   adoptExtra(session)
   const core = createCore(session)
-  return { ...runCalls(core), ...statusCalls(core), ...rowCalls(core), ...lifecycleCalls(core), on: core.events.on }
+  return { ...runCalls(core), ...statusCalls(core), ...rowCalls(core), ...migrationCalls(core), ...lifecycleCalls(core), on: core.events.on }
 }

@@ -24,7 +24,8 @@ export function adoptExtra (host: ApplyHost): void {
 }
 
 /** Most openings have nothing to adopt, and should not write. */
-function isWanted ({ driver, tables }: ApplyHost): boolean {
+function isWanted ({ driver, refreshTables }: ApplyHost): boolean {
+  const tables = refreshTables()
   const names = [...tables.keys()]
   const marks = names.map(() => '?').join(', ')
   return driver.all(`select 1 from _sync_row where extra is not null and tbl in (${marks}) limit 1`, names).length > 0 ||

@@ -1,6 +1,9 @@
 import type { ConflictRule } from '../conflict/merge.js'
 import type { Driver } from '../drivers/driver.js'
+import type { AppTrigger } from './app-triggers.js'
 import { readState, writeState, type ClientState } from './client-state.js'
+import { watchAppTriggers } from './echo.js'
+import { repairEchoes } from './echo-repair.js'
 import type { Tables } from './open-file.js'
 import { reviveEditedHeld } from './pending.js'
 import { transact, withoutForeignKeys } from './transaction.js'
@@ -18,6 +21,10 @@ export interface ApplyContext {
   readonly changedTables: Set<string>
   /** Whether a later change of this row waits in the window: then the row may make way for another. */
   readonly comesAgain: (table: string, key: string) => boolean
+  /** The app's triggers: all, and those that the client's writes can fire. */
+  readonly appTriggers: { readonly all: readonly AppTrigger[], readonly onSynced: readonly AppTrigger[] }
+  /** Whether this window also looks for edits that were missed. */
+  readonly recheck: boolean
   readonly counts: ApplyCounts
 }
 
@@ -34,7 +41,10 @@ export interface ApplyCounts {
 
 export interface ApplyHost {
   driver: Driver
-  tables: Tables
+  /** The synced tables, as they are now: call inside the transaction, for another process may have migrated them. */
+  refreshTables: () => Tables
+  /** Called before a transaction of the client's ends: its own changes of the schema are no news. */
+  schemaIsMine: () => void
   rules: ReadonlyMap<string, ConflictRule>
   /** Called after the transaction, with the tables that it changed. */
   afterCommit: (changedTables: ReadonlySet<string>) => void
@@ -45,18 +55,23 @@ export interface ApplyHost {
  * the state as it is inside the transaction.
  */
 export function applyTransaction<T> (host: ApplyHost, fn: (context: ApplyContext, state: ClientState) => T, comesAgain: ApplyContext['comesAgain'] = () => false): T {
-  const { driver, tables, rules } = host
+  const { driver, rules } = host
   const changedTables = new Set<string>()
   const result = withoutForeignKeys(driver, () => transact(driver, () => {
+    const tables = host.refreshTables()
     const state = readState(driver) as ClientState
-    writeState(driver, { applying: 1 })
+    const appTriggers = watchAppTriggers(driver, tables)
+    writeState(driver, { applying: appTriggers.onSynced.length > 0 ? 2 : 1 })
     reviveEditedHeld(driver)
     const context: ApplyContext = {
-      driver, tables, rules, comesAgain, stamp: state.stamp + 1, removedFrom: new Set(), changedTables, counts: { applied: 0, skipped: 0, shadowed: 0, conflicts: 0 }
+      driver, tables, rules, comesAgain, appTriggers, recheck: state.recheck, stamp: state.stamp + 1, removedFrom: new Set(), changedTables, counts: { applied: 0, skipped: 0, shadowed: 0, conflicts: 0 }
     }
     const result = fn(context, state)
+    repairEchoes(context)
     driver.run('delete from _sync_touched')
+    if (appTriggers.onSynced.length > 0) driver.run('delete from _sync_echo')
     writeState(driver, { applying: 0, stamp: context.stamp, ...(context.counts.applied > 0 ? { progress: context.stamp } : {}) })
+    host.schemaIsMine()
     return result
   }))
   host.afterCommit(changedTables)

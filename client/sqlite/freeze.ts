@@ -48,8 +48,9 @@ interface PendingRow {
  * children; then deletions, children before parents. A row that waits for its own server row in shadow is left out: the
  * server would only answer with a conflict that cannot be merged yet.
  */
-export function freeze (driver: Driver, tables: Tables, schema: string, limit: number): void {
+export function freeze (driver: Driver, refreshTables: () => Tables, schema: string, limit: number): void {
   transact(driver, () => {
+    const tables = refreshTables()
     if (driver.all('select 1 from _sync_outbox limit 1').length > 0) return
     reviveEditedHeld(driver)
     const state = readState(driver) as ClientState

@@ -122,6 +122,7 @@ export function discardHeld (context: ApplyContext, id: number): boolean {
     const key = '(select key from _sync_held where id = cast(? as integer))'
     const isThisRow = found.is_odd === 1 ? `${keySql(table, 't')} = ${key}` : hasKeySql(table, 't', key)
     driver.run(`delete from ${tableSql(table)} as t where ${isThisRow}`, [String(id)])
+    driver.run('update _sync_echo set image = null where tbl = ? and key = (select key from _sync_held where id = cast(? as integer))', [table.name, String(id)])
     context.removedFrom.add(table.name)
     context.changedTables.add(table.name)
   }

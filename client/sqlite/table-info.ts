@@ -18,6 +18,8 @@ export interface TableInfo {
   byColumn: ReadonlyMap<string, ColumnInfo>
   /** Not WITHOUT ROWID, and no INTEGER PRIMARY KEY that is the rowid by another name. */
   hasHiddenRowid: boolean
+  /** Whether its definition says ON CONFLICT somewhere: a plain statement may then replace or skip rows. */
+  hasConflictClause: boolean
   uniques: UniqueIndex[]
   foreignKeys: ForeignKey[]
 }
@@ -69,6 +71,7 @@ export function readTableInfo (driver: Driver, requested: string): TableInfo {
     key: readKey(driver, requested, entry.name, catalog),
     columns,
     hasHiddenRowid: entry.wr === 0 && !catalog.some(({ name }) => ['rowid', '_rowid_', 'oid'].includes(name.toLowerCase())),
+    hasConflictClause: /\bconflict\b/i.test(driver.all<{ sql: string }>("select sql from main.sqlite_schema where type = 'table' and name = ?", [entry.name])[0]?.sql ?? ''),
     byColumn: new Map(columns.map(column => [column.name, column])),
     uniques,
     foreignKeys: readForeignKeys(driver, entry.name)

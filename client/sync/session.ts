@@ -5,11 +5,13 @@ import type { Transport } from '../http/transport.js'
 import type { Settings } from '../options.js'
 import type { ApplyHost } from '../sqlite/apply-context.js'
 import { readState, type ClientState } from '../sqlite/client-state.js'
+import type { Tables } from '../sqlite/open-file.js'
+import { prepareTables } from '../sqlite/prepare-tables.js'
 
 /** An open client: what its phases share. */
 export interface Session extends ApplyHost {
   readonly driver: Driver
-  readonly settings: Settings
+  settings: Settings
   readonly transport: Transport
   /** Whether server and file have agreed on who they are since the client was opened. */
   hasShakenHands: boolean
@@ -17,6 +19,31 @@ export interface Session extends ApplyHost {
   batchSize: number
   /** Called after every transaction that wrote rows, with the tables that it changed. */
   afterCommit: (changedTables: ReadonlySet<string>) => void
+}
+
+/** The synced tables from now on. */
+export function useTables (session: Session, settings: Settings, tables: Tables): void {
+  session.settings = settings
+  session.rules = settings.tables
+  Object.assign(session, tableReader(session.driver, settings, tables))
+}
+
+/** Reads the tables again where the file's schema has changed since: another process, or the app, may have altered them. */
+export function tableReader (driver: Driver, settings: Settings, opened: Tables): Pick<Session, 'refreshTables' | 'schemaIsMine'> {
+  const schemaVersion = (): number => driver.all<{ schema_version: number }>('pragma main.schema_version')[0]?.schema_version ?? 0
+  let tables = opened
+  let seen = schemaVersion()
+  return {
+    refreshTables () {
+      const version = schemaVersion()
+      if (version === seen) return tables
+      tables = prepareTables(driver, settings, false)
+      // Where this is rolled back, it is found and done again.
+      seen = version
+      return tables
+    },
+    schemaIsMine () { seen = schemaVersion() }
+  }
 }
 
 export function stateOf (session: Session): ClientState {

@@ -43,6 +43,7 @@ const table = (name: string, ...parents: string[]): TableInfo => ({
   name,
   localName: name,
   key: [{ name: 'id', type: 'text' }],
+  hasConflictClause: false,
   columns: [],
   byColumn: new Map(),
   uniques: [],
