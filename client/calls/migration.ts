@@ -1,10 +1,9 @@
 import type { ClientCore } from '../core.js'
-import { SyncClientError } from '../errors.js'
-import { readTableOptions, type SyncClientOptions } from '../options.js'
+import { readTableOptions, type Settings, type SyncClientOptions } from '../options.js'
 import { adoptExtra } from '../sqlite/adopt-extra.js'
 import { prepareTables, startMigration } from '../sqlite/prepare-tables.js'
 import { transact } from '../sqlite/transaction.js'
-import { useTables } from '../sync/session.js'
+import { useTables, type Session } from '../sync/session.js'
 
 export interface MigrationCalls {
   /**
@@ -15,6 +14,12 @@ export interface MigrationCalls {
   migrate: <T>(fn: () => T | Promise<T>, options?: { tables?: SyncClientOptions['tables'] }) => Promise<T>
 }
 
+/** Where the tables are such that they cannot be synced any more, this throws, and the file stays as it is until they can. */
+function endOf (session: Session, settings: Settings): void {
+  useTables(session, settings, transact(session.driver, () => prepareTables(session.driver, settings, true)))
+  adoptExtra(session)
+}
+
 export function migrationCalls ({ session, inTurn }: ClientCore): MigrationCalls {
   return {
     migrate: (fn, { tables } = {}) => inTurn(async () => {
@@ -23,11 +28,7 @@ export function migrationCalls ({ session, inTurn }: ClientCore): MigrationCalls
       try {
         return await fn()
       } finally {
-        if (session.driver.inTransaction) throw new SyncClientError('busy', 'The migration left a transaction open. What it does is noted when the client is opened again.')
-        const settings = { ...session.settings, tables: next }
-        const prepared = transact(session.driver, () => prepareTables(session.driver, settings, true))
-        useTables(session, settings, prepared)
-        adoptExtra(session)
+        endOf(session, { ...session.settings, tables: next })
       }
     })
   }

@@ -1,5 +1,6 @@
 import type { Driver } from '../drivers/driver.js'
 import { MAX_PULLED_ANCESTORS, MAX_UPLOAD_CHARACTERS, READ_CHUNK_ROWS } from '../limits.js'
+import type { ApplyHost } from './apply-context.js'
 import { decodeRow, encodeRow, equalRows, type Row } from './cell.js'
 import { readState, writeState, type ClientState } from './client-state.js'
 import type { Tables } from './open-file.js'
@@ -48,7 +49,7 @@ interface PendingRow {
  * children; then deletions, children before parents. A row that waits for its own server row in shadow is left out: the
  * server would only answer with a conflict that cannot be merged yet.
  */
-export function freeze (driver: Driver, refreshTables: () => Tables, schema: string, limit: number): void {
+export function freeze (driver: Driver, { refreshTables, schemaIsMine }: Pick<ApplyHost, 'refreshTables' | 'schemaIsMine'>, schema: string, limit: number): void {
   transact(driver, () => {
     const tables = refreshTables()
     if (driver.all('select 1 from _sync_outbox limit 1').length > 0) return
@@ -64,6 +65,7 @@ export function freeze (driver: Driver, refreshTables: () => Tables, schema: str
     }
     for (const table of parentsFirst.toReversed()) freezeDeletions(freezing, table)
     writeState(driver, { next_change_id: freezing.nextId })
+    schemaIsMine()
   })
 }
 

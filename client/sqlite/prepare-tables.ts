@@ -76,7 +76,10 @@ function prepare (driver: Driver, table: TableInfo, withEchoes: boolean): void {
   if (known === undefined || known.is_gone === 1) {
     driver.run('insert into _sync_table (tbl, shape) values (?, ?) on conflict do update set shape = excluded.shape, is_gone = 0', [table.name, shape])
     driver.run(noteAllRows(table))
-    if (known !== undefined) fetchAll(driver, false)
+    if (known !== undefined) {
+      driver.run('delete from _sync_row where tbl = ?', [table.name]) // verdicts about its last changes may have come since it went
+      fetchAll(driver, false)
+    }
     return
   }
   if (known.shape !== shape) {

@@ -35,11 +35,8 @@ export function tableReader (driver: Driver, settings: Settings, opened: Tables)
   let seen = schemaVersion()
   return {
     refreshTables () {
-      const version = schemaVersion()
-      if (version === seen) return tables
-      tables = prepareTables(driver, settings, false)
-      // Where this is rolled back, it is found and done again.
-      seen = version
+      // `seen` moves when the transaction is about to end: where it is rolled back, this is done again.
+      if (schemaVersion() !== seen) tables = prepareTables(driver, settings, false)
       return tables
     },
     schemaIsMine () { seen = schemaVersion() }
