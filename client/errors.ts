@@ -11,6 +11,7 @@ export const CLIENT_ERRORS = {
   server_error: { retry: true, advice: 'The server failed; its log has the details.' },
   busy: { retry: true, advice: 'The connection is inside a transaction of the app. Call again when it is over.' },
   sync_elsewhere: { retry: true, advice: 'Another process is syncing this file. Nothing is wrong.' },
+  migrating: { retry: true, advice: 'The app is migrating its tables (client.migrate). Call again when that is done.' },
   authentication_failed: { retry: false, advice: 'Sign in again, or give a fresh token from getToken.' },
   forbidden: { retry: false, advice: 'The server refuses this user.' },
   token_unavailable: { retry: true, advice: 'getToken threw; its error is the cause. Without a network it may well do so.' },

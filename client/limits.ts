@@ -75,6 +75,15 @@ export const MAX_BACKOFF_MS = 5 * 60_000
 /** Bytes of a key as text: the server's bound. */
 export const MAX_KEY_BYTES = 1_024
 
+/** Times that rows without parents are looked for again because the app's triggers changed rows meanwhile: each round leaves fewer. */
+export const MAX_ECHO_ROUNDS = 10
+
+/** Columns of a primary key: what PostgreSQL allows. */
+export const MAX_KEY_COLUMNS = 32
+
+/** Bytes of a table's name: PostgreSQL cuts longer ones off without a word. */
+export const MAX_NAME_BYTES = 63
+
 /** Uploads of one drain that may neither apply nor hold anything, besides one for each row: a server that answers the same for ever must not keep us. */
 export const MAX_IDLE_UPLOADS = 20
 

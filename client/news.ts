@@ -34,7 +34,8 @@ export interface News {
 }
 
 /** Tells listeners what a transaction left behind, after it was committed: what they read then is what they were told of. */
-export function createNews ({ driver, tables }: Session, events: Emitter<SyncEvents>): News {
+export function createNews (session: Session, events: Emitter<SyncEvents>): News {
+  const { driver } = session
   const last = (table: string): number => driver.all<{ id: number | null }>(`select max(id) as id from ${table}`)[0]?.id ?? 0
   let lastConflict = last('_sync_conflict')
   let lastHeld = last('_sync_held')
@@ -45,7 +46,7 @@ export function createNews ({ driver, tables }: Session, events: Emitter<SyncEve
         for (const record of readConflicts(driver, lastConflict)) events.emit('conflict', record)
       }
       if (newest.held > lastHeld && events.has('held')) {
-        for (const row of readHeld({ driver, tables }, lastHeld)) events.emit('held', row)
+        for (const row of readHeld(session, lastHeld)) events.emit('held', row)
       }
       lastConflict = newest.conflict
       lastHeld = newest.held

@@ -76,15 +76,7 @@ export function readOptions (options: SyncClientOptions): Settings {
   require(options.deviceId === undefined || (/^[\x21-\x7e]{1,255}$/.test(options.deviceId) && !options.deviceId.startsWith('oversync:')), "deviceId must be 1 to 255 visible ASCII characters and not begin with 'oversync:'")
   const schema = (options.schema ?? 'public').trim().toLowerCase()
   require(/^[a-z0-9_]+$/.test(schema), 'schema must consist of a-z, 0-9 and _')
-  require(options.tables.length > 0, 'tables must name at least one table')
-
-  const tables = new Map<string, TableRule>()
-  for (const option of options.tables) {
-    const { table, ...rule } = typeof option === 'string' ? { table: option } : option
-    const name = table.trim().toLowerCase()
-    require(!tables.has(name), `tables names ${name} twice`)
-    tables.set(name, readRule(table, rule))
-  }
+  const tables = readTableOptions(options.tables)
   return {
     url: options.url,
     schema,
@@ -104,6 +96,18 @@ export function readOptions (options: SyncClientOptions): Settings {
     },
     headers: options.headers ?? {}
   }
+}
+
+export function readTableOptions (options: SyncClientOptions['tables']): Map<string, TableRule> {
+  require(options.length > 0, 'tables must name at least one table')
+  const tables = new Map<string, TableRule>()
+  for (const option of options) {
+    const { table, ...rule } = typeof option === 'string' ? { table: option } : option
+    const name = table.trim().toLowerCase()
+    require(!tables.has(name), `tables names ${name} twice`)
+    tables.set(name, readRule(table, rule))
+  }
+  return tables
 }
 
 const DELETE_RULES = ['serverWins', 'clientWins', 'editWins', 'deleteWins']

@@ -1,5 +1,6 @@
 import { loopCalls, type LoopCalls } from './calls/loop.js'
 import { lifecycleCalls, type LifecycleCalls } from './calls/lifecycle.js'
+import { migrationCalls, type MigrationCalls } from './calls/migration.js'
 import { rowCalls, type RowCalls } from './calls/rows.js'
 import { runCalls, type RunCalls } from './calls/run.js'
 import { statusCalls, type StatusCalls } from './calls/status.js'
@@ -13,11 +14,11 @@ import type { SyncEvents } from './news.js'
 import { readOptions, type SyncClientOptions } from './options.js'
 import { adoptExtra } from './sqlite/adopt-extra.js'
 import { openFile } from './sqlite/open-file.js'
-import type { Session } from './sync/session.js'
+import { tableReader, type Session } from './sync/session.js'
 import type { AnyDatabase } from './table-types.js'
 
 /** Keeps the synced tables of one SQLite file in step with a server. One call at a time; further calls wait their turn. */
-export interface SyncClient<Database = AnyDatabase> extends RunCalls, LoopCalls, StatusCalls, RowCalls<Database>, LifecycleCalls {
+export interface SyncClient<Database = AnyDatabase> extends RunCalls, LoopCalls, StatusCalls, RowCalls<Database>, MigrationCalls, LifecycleCalls {
   /** Calls `listener` for every such event; returns the function that ends it. */
   on: Emitter<SyncEvents<Database>>['on']
 }
@@ -37,9 +38,9 @@ export function openClient<Database = AnyDatabase> (driver: Driver, options: Syn
   const settings = readOptions(options as unknown as SyncClientOptions) // from here on any table is a text
   const tables = openFile(driver, settings)
   const session: Session = {
-    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}, onProgress: () => {}
+    driver, settings, ...tableReader(driver, settings, tables), rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}, onProgress: () => {}
   }
   adoptExtra(session)
   const core = createCore(session)
-  return { ...runCalls(core), ...loopCalls(core, world), ...statusCalls(core), ...rowCalls(core), ...lifecycleCalls(core), on: core.events.on } as unknown as SyncClient<Database>
+  return { ...runCalls(core), ...loopCalls(core, world), ...statusCalls(core), ...rowCalls(core), ...migrationCalls(core), ...lifecycleCalls(core), on: core.events.on } as unknown as SyncClient<Database>
 }

@@ -1,5 +1,5 @@
 import { encodeRow, NULL_CELL, type Row } from '../sqlite/cell.js'
-import { keyCell } from '../sqlite/payload.js'
+import { keyCells } from '../sqlite/key-text.js'
 import type { TableInfo } from '../sqlite/table-info.js'
 import { valueOf, type RowValues } from '../sqlite/values.js'
 import { MAX_QUESTIONS, MAX_QUESTION_PASSES } from '../limits.js'
@@ -69,7 +69,7 @@ function answer ({ table, key, base, local, server, columns, kind, resolver }: Q
     const answer: unknown = resolver({ table: table.name, key, base: base === null ? null : shown(table, base), local: shown(table, local), server: shown(table, server), columns: [...columns], kind })
     if (answer === 'keep' || answer === 'take') return answer
     silence(answer)
-    return { row: readAnswer(table, keyCell(table, key), answer, [server, local, base]) }
+    return { row: readAnswer(table, keyCells(table, key), answer, [server, local, base]) }
   } catch (error) {
     return { problem: error instanceof BadAnswer ? error.message : `The resolver of table ${table.name} threw: ${messageOf(error)}` }
   }

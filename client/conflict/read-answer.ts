@@ -12,7 +12,7 @@ export class BadAnswer extends Error {}
  * Reads the row that a resolver answered, or throws `BadAnswer`. What it says must arrive at the server and come back as it
  * is, so nothing is converted: not even as SQLite itself would. `known`: rows whose values the answer may repeat.
  */
-export function readAnswer (table: TableInfo, key: Cell, answer: unknown, known: ReadonlyArray<Row | null>): Row {
+export function readAnswer (table: TableInfo, key: Row, answer: unknown, known: ReadonlyArray<Row | null>): Row {
   if (typeof answer !== 'object' || answer === null || Object.prototype.toString.call(answer) !== '[object Object]') {
     throw new BadAnswer(`The resolver of table ${table.name} answered ${describe(answer)}; an answer is 'keep', 'take' or a row.`)
   }
@@ -21,7 +21,7 @@ export function readAnswer (table: TableInfo, key: Cell, answer: unknown, known:
     const column = table.byColumn.get(name)
     if (column === undefined) throw new BadAnswer(`The resolver of table ${table.name} answered a column ${JSON.stringify(name)}, which the table does not have.`)
     const cell = repeated(name, value, known) ?? readValue(table, column, value)
-    if (name === table.key.name && cell !== key) throw new BadAnswer(`The resolver of table ${table.name} answered another key.`)
+    if (key.has(name) && cell !== key.get(name)) throw new BadAnswer(`The resolver of table ${table.name} answered another key.`)
     row.set(name, cell)
   }
   return row

@@ -27,8 +27,8 @@ export function adoptExtra (host: ApplyHost): void {
 }
 
 /** Most openings have nothing to adopt, and should not write. */
-function isWanted ({ driver, tables }: ApplyHost): boolean {
-  const names = [...tables.keys()]
+function isWanted ({ driver, rules }: ApplyHost): boolean {
+  const names = [...rules.keys()]
   const marks = names.map(() => '?').join(', ')
   return driver.all(`select 1 from _sync_row where extra is not null and tbl in (${marks}) limit 1`, names).length > 0 ||
     driver.all(`select 1 from _sync_shadow where reason in ('unknown-table', 'value', 'key', 'constraint', 'resolver', 'undecided') and tbl in (${marks}) limit 1`, names).length > 0

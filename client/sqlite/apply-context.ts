@@ -1,7 +1,10 @@
 import { Questions, Unanswered } from '../conflict/questions.js'
 import type { TableRule } from '../conflict/resolver.js'
 import type { Driver } from '../drivers/driver.js'
+import type { AppTrigger } from './app-triggers.js'
 import { readState, writeState, type ClientState } from './client-state.js'
+import { watchAppTriggers } from './echo.js'
+import { repairEchoes } from './echo-repair.js'
 import type { Tables } from './open-file.js'
 import { reviveEditedHeld } from './pending.js'
 import { transact, withoutForeignKeys } from './transaction.js'
@@ -21,6 +24,10 @@ export interface ApplyContext {
   readonly changedTables: Set<string>
   /** Whether a later change of this row waits in the window: then the row may make way for another. */
   readonly comesAgain: (table: string, key: string) => boolean
+  /** The app's triggers: all, and those that the client's writes can fire. */
+  readonly appTriggers: { readonly all: readonly AppTrigger[], readonly onSynced: readonly AppTrigger[] }
+  /** Whether this window also looks for edits that were missed. */
+  readonly recheck: boolean
   readonly counts: ApplyCounts
 }
 
@@ -37,7 +44,12 @@ export interface ApplyCounts {
 
 export interface ApplyHost {
   driver: Driver
-  tables: Tables
+  /** The synced tables, as they are now: call inside the transaction, for another process may have migrated them. */
+  refreshTables: () => Tables
+  /** The synced tables as they were last read, for what only looks. */
+  knownTables: () => Tables
+  /** Called before a transaction of the client's ends: its own changes of the schema are no news. */
+  schemaIsMine: () => void
   rules: ReadonlyMap<string, TableRule>
   /** Called after the transaction, with the tables that it changed. */
   afterCommit: (changedTables: ReadonlySet<string>) => void
@@ -61,19 +73,24 @@ export function applyTransaction<T> (host: ApplyHost, fn: (context: ApplyContext
 }
 
 function runOnce<T> (host: ApplyHost, fn: (context: ApplyContext, state: ClientState) => T, comesAgain: ApplyContext['comesAgain'], questions: Questions): T {
-  const { driver, tables, rules } = host
+  const { driver, rules } = host
   const changedTables = new Set<string>()
   const result = withoutForeignKeys(driver, () => transact(driver, () => {
+    const tables = host.refreshTables()
     const state = readState(driver) as ClientState
-    writeState(driver, { applying: 1 })
+    const appTriggers = watchAppTriggers(driver, tables)
+    writeState(driver, { applying: appTriggers.onSynced.length > 0 ? 2 : 1 })
     reviveEditedHeld(driver)
     const context: ApplyContext = {
-      driver, tables, rules, questions, comesAgain, stamp: state.stamp + 1, removedFrom: new Set(), changedTables, counts: { applied: 0, skipped: 0, shadowed: 0, conflicts: 0 }
+      driver, tables, rules, questions, comesAgain, appTriggers, recheck: state.recheck, stamp: state.stamp + 1, removedFrom: new Set(), changedTables, counts: { applied: 0, skipped: 0, shadowed: 0, conflicts: 0 }
     }
     const result = fn(context, state)
     if (questions.areOpen) throw new Unanswered()
+    repairEchoes(context)
     driver.run('delete from _sync_touched')
+    if (appTriggers.onSynced.length > 0) driver.run('delete from _sync_echo')
     writeState(driver, { applying: 0, stamp: context.stamp, ...(context.counts.applied > 0 ? { progress: context.stamp } : {}) })
+    host.schemaIsMine()
     return result
   }))
   host.afterCommit(changedTables)

@@ -1,7 +1,9 @@
 import { applyTransaction, type ApplyContext, type ApplyCounts, type ApplyHost } from './apply-context.js'
+import { MAX_ECHO_ROUNDS } from '../limits.js'
 import { dropStage, readState, writeState } from './client-state.js'
 import { settleBlocked } from './blocked.js'
 import { settleDangling } from './dangling.js'
+import { repairEchoes } from './echo-repair.js'
 import { reviveOrphans } from './held.js'
 import { parkedRows, writeLocal } from './local-row.js'
 import { writePayload } from './payload.js'
@@ -35,7 +37,7 @@ export function applyWindow (host: ApplyHost): AppliedWindow | null {
     putBackParked(context)
     afterTakingOver(context)
     dropStage(driver)
-    writeState(driver, { cursor: state.stage.until, include_self: 0 })
+    writeState(driver, { cursor: state.stage.until, include_self: 0, recheck: 0 })
     return { ...context.counts, received, cursor: state.stage.until }
   }, (table, key) => comesAgain(driver, table, key, position))
   if (window !== null) settleUndecided(host, window)
@@ -61,7 +63,11 @@ export function settleUndecided (host: ApplyHost, counts?: ApplyCounts): void {
 export function afterTakingOver (context: ApplyContext): void {
   retryShadow(context)
   settleBlocked(context)
-  settleDangling(context)
+  // Rows must be what they should be before their parents are looked for, and looking for them writes again.
+  repairEchoes(context)
+  let rounds = 0
+  do settleDangling(context)
+  while (repairEchoes(context) && ++rounds < MAX_ECHO_ROUNDS)
   reviveOrphans(context.driver)
 }
 

@@ -11,6 +11,10 @@ export interface ClientState {
   epoch: string | null
   cursor: number
   includeSelf: boolean
+  /** The app's migration is under way. */
+  migrating: boolean
+  /** The next window also looks for edits that were missed. */
+  recheck: boolean
   stamp: number
   progress: number
   stage: { after: number, until: number, floor: number, complete: boolean } | null
@@ -25,6 +29,8 @@ interface StateRow {
   epoch: string | null
   cursor: number
   include_self: number
+  migrating: number
+  recheck: number
   stamp: number
   progress: number
   stage_after: number | null
@@ -35,7 +41,7 @@ interface StateRow {
 
 export function readState (driver: Driver): ClientState | null {
   const row = driver.all<StateRow>(
-    `select user_id, given_device_id, source_id, next_change_id, acked_next, epoch, cursor, include_self, stamp, progress,
+    `select user_id, given_device_id, source_id, next_change_id, acked_next, epoch, cursor, include_self, migrating, recheck, stamp, progress,
             stage_after, stage_until, stage_floor, stage_complete from _sync_client`)[0]
   if (row === undefined) return null
   return {
@@ -47,6 +53,8 @@ export function readState (driver: Driver): ClientState | null {
     epoch: row.epoch,
     cursor: row.cursor,
     includeSelf: row.include_self === 1,
+    migrating: row.migrating === 1,
+    recheck: row.recheck === 1,
     stamp: row.stamp,
     progress: row.progress,
     stage: row.stage_after === null

@@ -2,9 +2,10 @@ import type { ApplyContext } from './apply-context.js'
 import { decodeRow, type Row } from './cell.js'
 import { recordConflict } from './conflict-log.js'
 import { deleteLocal, readLocal, writeLocal } from './local-row.js'
-import { referredRow, unrepresentable, writePayload } from './payload.js'
+import { unrepresentable, writePayload } from './payload.js'
 import { hasLocalWork, imageOfEdit, isFrozen, settle } from './pending.js'
-import { identifier } from './quote.js'
+import { identifier, tableSql } from './quote.js'
+import { formerlyReferredRow } from './references.js'
 import { hasKeySql, imageSql, keySql } from './row-sql.js'
 import { readRowState, type RowState } from './row-state.js'
 import { putShadow } from './shadow.js'
@@ -43,16 +44,16 @@ function danglingRows (context: ApplyContext, table: TableInfo, { columns, paren
   const parentTable = context.tables.get(parent) as TableInfo
   const present = columns.map(column => `t.${identifier(column)} is not null`)
   const matches = columns.map((column, i) => `p.${identifier(parentColumns[i] as string)} = t.${identifier(column)}`)
-  const orphan = `${present.join(' and ')} and not exists (select 1 from ${identifier(parentTable.localName)} as p where ${matches.join(' and ')})`
+  const orphan = `${present.join(' and ')} and not exists (select 1 from ${tableSql(parentTable)} as p where ${matches.join(' and ')})`
   const select = `select ${keySql(table, 't')} as key, ${imageSql(table, 't')} as image`
-  const child = `${identifier(table.localName)} as t`
+  const child = `${tableSql(table)} as t`
   return context.removedFrom.has(parent)
     ? context.driver.all(`${select} from ${child} where ${orphan}`)
     : context.driver.all(`${select} from _sync_touched as x cross join ${child} on ${hasKeySql(table, 't', 'x.key')} where x.tbl = ? and ${orphan}`, [table.name])
 }
 
 function restoreParent (context: ApplyContext, foreignKey: ForeignKey, child: Row): boolean {
-  const parent = referredRow(context.tables, foreignKey, child)
+  const parent = formerlyReferredRow(context.driver, context.tables, foreignKey, child)
   if (parent === null || isFrozen(context.driver, parent.table.name, parent.key)) return false
   const { table, key } = parent
   const image = imageOfEdit(context.driver, table.name, key)

@@ -1,11 +1,13 @@
 import type { Driver } from '../drivers/driver.js'
 import { MAX_PULLED_ANCESTORS, MAX_UPLOAD_CHARACTERS, READ_CHUNK_ROWS } from '../limits.js'
+import type { ApplyHost } from './apply-context.js'
 import { decodeRow, encodeRow, equalRows, type Row } from './cell.js'
 import { readState, writeState, type ClientState } from './client-state.js'
 import type { Tables } from './open-file.js'
-import { referredRow, unrepresentable, writePayload } from './payload.js'
+import { unrepresentable, writePayload } from './payload.js'
 import { reviveEditedHeld } from './pending.js'
-import { identifier } from './quote.js'
+import { tableSql } from './quote.js'
+import { referredRow } from './references.js'
 import { hasKeySql, imageSql, keySql } from './row-sql.js'
 import { readNames } from './row-state.js'
 import { orderTables } from './table-order.js'
@@ -47,8 +49,9 @@ interface PendingRow {
  * children; then deletions, children before parents. A row that waits for its own server row in shadow is left out: the
  * server would only answer with a conflict that cannot be merged yet.
  */
-export function freeze (driver: Driver, tables: Tables, schema: string, limit: number): void {
+export function freeze (driver: Driver, { refreshTables, schemaIsMine }: Pick<ApplyHost, 'refreshTables' | 'schemaIsMine'>, schema: string, limit: number): void {
   transact(driver, () => {
+    const tables = refreshTables()
     if (driver.all('select 1 from _sync_outbox limit 1').length > 0) return
     reviveEditedHeld(driver)
     const state = readState(driver) as ClientState
@@ -62,6 +65,7 @@ export function freeze (driver: Driver, tables: Tables, schema: string, limit: n
     }
     for (const table of parentsFirst.toReversed()) freezeDeletions(freezing, table)
     writeState(driver, { next_change_id: freezing.nextId })
+    schemaIsMine()
   })
 }
 
@@ -72,7 +76,7 @@ function isFull (freezing: Freezing): boolean {
 /** Pending rows that are there, with what is known of them. `+` keeps SQLite on the order of ids. */
 function selectPending (table: TableInfo, condition: string): string {
   return `select p.id, p.key, p.image, p.attempts, ${imageSql(table, 't')} as local, r.server_version as version, r.extra, r.json_columns
-    from _sync_pending as p cross join ${identifier(table.localName)} as t on ${hasKeySql(table, 't', 'p.key')}
+    from _sync_pending as p cross join ${tableSql(table)} as t on ${hasKeySql(table, 't', 'p.key')}
     left join _sync_row as r on r.tbl = p.tbl and r.key = p.key
     where typeof(p.key) = 'text' and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key) and ${condition}`
 }
@@ -109,7 +113,7 @@ function pullAncestors (freezing: Freezing, table: TableInfo, key: string, local
   if (freezing.open.has(name) || freezing.open.size >= MAX_PULLED_ANCESTORS) return
   freezing.open.add(name)
   for (const foreignKey of freezing.circular.get(table.name) ?? []) {
-    const parent = referredRow(freezing.tables, foreignKey, local)
+    const parent = referredRow(freezing.driver, freezing.tables, foreignKey, local)
     if (parent === null || freezing.open.has(`${parent.table.name}:${parent.key}`)) continue
     const row = freezing.driver.all<PendingRow>(selectPending(parent.table, 'p.tbl = ? and p.key = ?'), [parent.table.name, parent.key])[0]
     if (row !== undefined && !isFull(freezing)) freezeUpsert(freezing, parent.table, row)
@@ -126,7 +130,7 @@ function freezeDeletions (freezing: Freezing, table: TableInfo): void {
   const sql = `select p.id, p.key, p.image, p.attempts, r.server_version as version from _sync_pending as p
     left join _sync_row as r on r.tbl = p.tbl and r.key = p.key
     where typeof(p.key) = 'text' and +p.tbl = ? and p.id > ?
-      and not exists (select 1 from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', 'p.key')})
+      and not exists (select 1 from ${tableSql(table)} as t where ${hasKeySql(table, 't', 'p.key')})
       and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key)
     order by p.id limit ?`
   for (let after = 0; !isFull(freezing);) {
@@ -185,10 +189,10 @@ function holdPending (freezing: Freezing, table: TableInfo, row: PendingRow, mes
 function holdOddKeys (freezing: Freezing, table: TableInfo): void {
   const rows = freezing.driver.all<PendingRow & { is_there: number }>(
     `select p.id, cast(p.key as text) as key, p.image, p.attempts,
-       exists (select 1 from ${identifier(table.localName)} as t where ${keySql(table, 't')} = p.key) as is_there
+       exists (select 1 from ${tableSql(table)} as t where ${keySql(table, 't')} = p.key) as is_there
      from _sync_pending as p where typeof(p.key) = 'blob' and p.tbl = ?`, [table.name])
   for (const row of rows) {
-    if (row.is_there === 1) holdPending(freezing, table, row, `The key ${row.key} of table ${table.name} cannot travel: ${table.key.name} must hold ${KEY_NEEDS[table.key.type]}.`)
+    if (row.is_there === 1) holdPending(freezing, table, row, `The key ${row.key} of table ${table.name} cannot travel: ${table.key.map(({ name, type }) => `${name} must hold ${KEY_NEEDS[type]}`).join(', ')}.`)
     else dropPending(freezing, row.id)
   }
 }

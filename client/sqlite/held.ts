@@ -5,7 +5,7 @@ import { decodeRow, overlay, type Row } from './cell.js'
 import { deleteLocal, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, writePayload } from './payload.js'
 import { reviveEditedHeld } from './pending.js'
-import { identifier } from './quote.js'
+import { tableSql } from './quote.js'
 import { hasKeySql, keySql } from './row-sql.js'
 import { readRowState, type RowState } from './row-state.js'
 import { putShadow, readShadow } from './shadow.js'
@@ -43,7 +43,8 @@ export interface Holding {
   reason: string
   message: string
   details: Record<string, unknown> | null
-  missing: Array<[string, string]> | null
+  /** Parents that the server has not: table, and key; null for any row of the table. */
+  missing: Array<[string, string | null]> | null
   attempts: number
 }
 
@@ -72,7 +73,8 @@ interface StoredHeld {
 }
 
 /** Held rows, those after `after` only. */
-export function readHeld ({ driver, tables }: Pick<ApplyHost, 'driver' | 'tables'>, after = 0): HeldRow[] {
+export function readHeld ({ driver, knownTables }: Pick<ApplyHost, 'driver' | 'knownTables'>, after = 0): HeldRow[] {
+  const tables = knownTables()
   return driver.all<StoredHeld>(
     `select h.id, h.tbl, cast(h.key as text) as key, h.reason, h.message, h.details, h.image, h.attempts, h.since, s.payload as waiting, s.deleted as is_gone
      from _sync_held as h left join _sync_shadow as s on s.tbl = h.tbl and s.key = h.key
@@ -106,10 +108,12 @@ export function retryHeld (driver: Driver, id: number | null): number {
 /** fk_missing: when a parent that was missing has come to be on the server since. Bounded by attempts. */
 export function reviveOrphans (driver: Driver): number {
   return moveToPending(driver,
-    `reason = 'fk_missing' and attempts < ${MAX_FK_RETRIES} and exists (
-       select 1 from json_each(_sync_held.missing) as m join _sync_row as r
-         on r.tbl = json_extract(m.value, '$[0]') and r.key = json_extract(m.value, '$[1]')
-       where r.deleted = 0 and r.stamp >= _sync_held.stamp)`, [], 'attempts + 1')
+    `reason = 'fk_missing' and attempts < ${MAX_FK_RETRIES} and (
+       exists (select 1 from json_each(_sync_held.missing) as m join _sync_row as r
+                 on r.tbl = json_extract(m.value, '$[0]') and r.key = json_extract(m.value, '$[1]')
+               where r.deleted = 0 and r.stamp >= _sync_held.stamp)
+       or exists (select 1 from json_each(_sync_held.missing) as m join _sync_row as r on r.tbl = json_extract(m.value, '$[0]')
+                  where json_extract(m.value, '$[1]') is null and r.deleted = 0 and r.stamp >= _sync_held.stamp))`, [], 'attempts + 1')
 }
 
 /** constraint_violation: another row may have freed the value, if anything was taken over since it was refused. */
@@ -143,7 +147,8 @@ export function discardHeld (context: ApplyContext, id: number): boolean {
     // Inside SQLite: a key that cannot travel may not survive the way through JavaScript either.
     const key = '(select key from _sync_held where id = cast(? as integer))'
     const isThisRow = found.is_odd === 1 ? `${keySql(table, 't')} = ${key}` : hasKeySql(table, 't', key)
-    driver.run(`delete from ${identifier(table.localName)} as t where ${isThisRow}`, [String(id)])
+    driver.run(`delete from ${tableSql(table)} as t where ${isThisRow}`, [String(id)])
+    driver.run('update _sync_echo set image = null where tbl = ? and key = (select key from _sync_held where id = cast(? as integer))', [table.name, String(id)])
     context.removedFrom.add(table.name)
     context.changedTables.add(table.name)
   }

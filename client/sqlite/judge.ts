@@ -4,10 +4,11 @@ import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-con
 import { encodeRow } from './cell.js'
 import { hold } from './held.js'
 import { readOutbox, takeNewSourceId, type OutboxEntry } from './outbox.js'
-import { referredRow } from './payload.js'
 import { setPending } from './pending.js'
+import { referredRow, refersToKey } from './references.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { adoptAbsence, mergeServerState } from './server-row.js'
+import type { TableInfo } from './table-info.js'
 
 export interface Judged {
   applied: number
@@ -135,17 +136,25 @@ function isEditedSince (context: ApplyContext, entry: OutboxEntry): boolean {
   return context.driver.all('select 1 from _sync_pending where tbl = ? and key = ?', [entry.table, entry.key]).length > 0
 }
 
-/** The parents that were missing: as the server names them ("schema.table:key"), or else all that the row refers to. */
-function missingParents (context: ApplyContext, entry: OutboxEntry, details: Record<string, unknown> | null): Array<[string, string]> {
+/**
+ * The parents that were missing: as the server names them ("schema.table:key"), or else all that the row refers to. A parent
+ * that is referred to by another unique value than its key can be any row of its table: null.
+ */
+function missingParents (context: ApplyContext, entry: OutboxEntry, details: Record<string, unknown> | null): Array<[string, string | null]> {
+  const { driver, tables } = context
+  const foreignKeys = tables.get(entry.table)?.foreignKeys ?? []
+  const byKey = new Set(foreignKeys.filter(key => refersToKey(tables.get(key.parent) as TableInfo, key)).map(({ parent }) => parent))
+  const byUnique = new Set(foreignKeys.filter(({ parent }) => !byKey.has(parent)).map(({ parent }) => parent))
   const named = Array.isArray(details?.['missing']) ? details['missing'] : []
-  const missing: Array<[string, string]> = []
+  const missing: Array<[string, string | null]> = []
   for (const name of named) {
     const parts = typeof name === 'string' ? /^(?:[^.:]*\.)?([^.:]+):(.*)$/s.exec(name) : null
-    if (parts !== null) missing.push([parts[1] as string, parts[2] as string])
+    if (parts !== null) missing.push([parts[1] as string, byUnique.has(parts[1] as string) ? null : parts[2] as string])
   }
   if (missing.length > 0) return missing
-  for (const foreignKey of context.tables.get(entry.table)?.foreignKeys ?? []) {
-    const parent = entry.sent === null ? null : referredRow(context.tables, foreignKey, entry.sent)
+  for (const foreignKey of foreignKeys) {
+    if (byUnique.has(foreignKey.parent)) missing.push([foreignKey.parent, null])
+    const parent = entry.sent === null || byUnique.has(foreignKey.parent) ? null : referredRow(driver, tables, foreignKey, entry.sent)
     if (parent !== null) missing.push([parent.table.name, parent.key])
   }
   return missing

@@ -1,9 +1,12 @@
 import { DriverError, type SqlParameter } from '../drivers/driver.js'
 import type { ApplyContext } from './apply-context.js'
 import { decodeRow, encodeRow, overlay, type Row } from './cell.js'
+import { withoutTriggers } from './app-triggers.js'
+import { expectedRow, expectRow } from './echo.js'
+import { repairEchoes } from './echo-repair.js'
 import { hasLocalWork } from './pending.js'
-import { identifier } from './quote.js'
-import { hasKeySql, imageSql, keySql } from './row-sql.js'
+import { identifier, tableSql } from './quote.js'
+import { hasKeySql, imageSql, keyColumnsSql, keySql } from './row-sql.js'
 import type { TableInfo, UniqueIndex } from './table-info.js'
 import { bindCell } from './wire-values.js'
 
@@ -14,14 +17,18 @@ export interface WriteProblem { reason: 'unique' | 'constraint', message: string
 export function readLocal (context: ApplyContext, table: TableInfo, key: string): Row | null {
   const parked = readParked(context, table, key)
   if (parked !== null) return parked
+  const expected = expectedRow(context, table, key)
+  if (expected === null) return null
   const found = context.driver.all<{ image: string }>(
-    `select ${imageSql(table, 't')} as image from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])[0]
-  return found === undefined ? null : decodeRow(found.image)
+    `select ${imageSql(table, 't')} as image from ${tableSql(table)} as t where ${hasKeySql(table, 't', '?')}`, [key])[0]
+  const actual = found === undefined ? null : decodeRow(found.image)
+  return expected === undefined ? actual : overlay(actual, expected)
 }
 
 export function deleteLocal (context: ApplyContext, table: TableInfo, key: string): void {
   unpark(context, table, key)
-  const { changes } = context.driver.run(`delete from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])
+  const changes = despiteTriggers(context, table, () => deleteRow(context, table, key))
+  expectRow(context, table, key, null)
   if (changes === 0) return
   context.removedFrom.add(table.name)
   context.changedTables.add(table.name)
@@ -33,15 +40,50 @@ export function deleteLocal (context: ApplyContext, table: TableInfo, key: strin
  */
 export function writeLocal (context: ApplyContext, table: TableInfo, key: string, row: Row): WriteProblem | null {
   const parked = unpark(context, table, key)
-  const cells = parked === null ? row : overlay(parked, row)
-  let problem = tryWrite(context, table, key, cells)
-  if (problem?.reason === 'unique' && makeWay(context, table, key, cells)) problem = tryWrite(context, table, key, cells)
-  if (problem === null) touch(context, table, key)
-  else if (parked !== null) park(context, table, key, parked)
+  const before = parked ?? expectedRow(context, table, key) ?? null
+  const cells = before === null ? row : overlay(before, row)
+  const write = (): WriteProblem | null => despiteTriggers(context, table, () => tryWrite(context, table, key, cells))
+  let problem = write()
+  if (problem?.reason === 'unique' && (makeWay(context, table, key, cells) || repairEchoes(context))) problem = write()
+  if (problem === null) {
+    touch(context, table, key)
+    expectRow(context, table, key, cells)
+  } else if (parked !== null) park(context, table, key, parked)
   return problem
 }
 
-function tryWrite (context: ApplyContext, table: TableInfo, key: string, row: Row): WriteProblem | null {
+/** One statement; where it fails for a reason that is not SQLite's own, a trigger of the app is in the way, and it goes without. */
+function despiteTriggers<T> (context: ApplyContext, table: TableInfo, write: () => T): T {
+  const triggers = context.appTriggers.onSynced.filter(trigger => trigger.table === table.name)
+  if (triggers.length === 0) return write()
+  try {
+    const result = write()
+    if (!isOfTrigger(table, result)) return result
+  } catch (error) {
+    // A function that only the app's own connection has, say; or RAISE in a trigger for deletions.
+    if (!(error instanceof DriverError) || !['other', 'constraint'].includes(error.code) || !context.driver.inTransaction) throw error
+  }
+  return withoutTriggers(context.driver, triggers, write)
+}
+
+function isOfTrigger (table: TableInfo, result: unknown): boolean {
+  const problem = result as WriteProblem | null
+  if (problem?.reason === 'unique') return !problem.message.startsWith(`UNIQUE constraint failed: ${table.localName}.`) && !problem.message.startsWith('UNIQUE constraint failed: index ')
+  return problem?.reason === 'constraint' && !/^(?:CHECK|NOT NULL) constraint failed|^cannot store /.test(problem.message)
+}
+
+/** Deletes a row, whoever has work on it. */
+export function deleteRow (context: ApplyContext, table: TableInfo, key: string | Uint8Array): number {
+  return context.driver.run(`delete from ${tableSql(table)} as t where ${isRowSql(table, key)}`, [key]).changes
+}
+
+/** A key that cannot travel is a blob, and found by looking at every row. */
+function isRowSql (table: TableInfo, key: string | Uint8Array): string {
+  return typeof key === 'string' ? hasKeySql(table, 't', '?') : `${keySql(table, 't')} = ?`
+}
+
+/** Writes a row, whoever has work on it. */
+export function tryWrite (context: ApplyContext, table: TableInfo, key: string | Uint8Array, row: Row): WriteProblem | null {
   try {
     // A row that lacks columns may lack NOT NULL ones, over which an upsert trips even where the row exists.
     if (row.size >= table.columns.length || !update(context, table, key, row)) upsert(context, table, row)
@@ -53,23 +95,32 @@ function tryWrite (context: ApplyContext, table: TableInfo, key: string, row: Ro
   }
 }
 
-function update (context: ApplyContext, table: TableInfo, key: string, row: Row): boolean {
-  const bound = bind(table, row).filter(({ name }) => name !== table.key.name)
-  if (bound.length === 0) return readLocal(context, table, key) !== null
+function update (context: ApplyContext, table: TableInfo, key: string | Uint8Array, row: Row): boolean {
+  const bound = bind(table, row).filter(({ name }) => !isKey(table, name))
+  if (bound.length === 0) return context.driver.all(`select 1 from ${tableSql(table)} as t where ${isRowSql(table, key)}`, [key]).length > 0
   const sets = bound.map(({ name, sql }) => `${identifier(name)} = ${sql}`)
-  const statement = `update or abort ${identifier(table.localName)} as t set ${sets.join(', ')} where ${hasKeySql(table, 't', '?')}`
+  const statement = `update${orAbort(table)} ${tableSql(table)} as t set ${sets.join(', ')} where ${isRowSql(table, key)}`
   return context.driver.run(statement, [...bound.map(({ value }) => value), key]).changes > 0
+}
+
+/** Only where the table itself says ON CONFLICT: the clause also overrides those of the app's triggers, which it would break. */
+function orAbort (table: TableInfo): string {
+  return table.hasConflictClause ? ' or abort' : ''
 }
 
 /** Never REPLACE: it would remove other rows without a word. */
 function upsert (context: ApplyContext, table: TableInfo, row: Row): void {
   const bound = bind(table, row)
   const names = bound.map(({ name }) => identifier(name))
-  const others = names.filter((_, i) => bound[i]?.name !== table.key.name)
+  const others = names.filter((_, i) => !isKey(table, bound[i]?.name as string))
   const action = others.length === 0 ? 'nothing' : `update set ${others.map(name => `${name} = excluded.${name}`).join(', ')}`
   context.driver.run(
-    `insert or abort into ${identifier(table.localName)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
-    `on conflict (${identifier(table.key.name)}) do ${action}`, bound.map(({ value }) => value))
+    `insert${orAbort(table)} into ${tableSql(table)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
+    `on conflict (${keyColumnsSql(table)}) do ${action}`, bound.map(({ value }) => value))
+}
+
+function isKey (table: TableInfo, name: string): boolean {
+  return table.key.some(column => column.name === name)
 }
 
 function bind (table: TableInfo, row: Row): Array<{ name: string, sql: string, value: SqlParameter }> {
@@ -108,7 +159,7 @@ function holders (context: ApplyContext, table: TableInfo, index: UniqueIndex, r
   }
   if (conditions.length === 0) return []
   return context.driver.all<{ key: string }>(
-    `select ${keySql(table, 't')} as key from ${identifier(table.localName)} as t where ${conditions.join(' and ')}`, values).map(found => found.key)
+    `select ${keySql(table, 't')} as key from ${tableSql(table)} as t where ${conditions.join(' and ')}`, values).map(found => found.key)
 }
 
 /** Takes a row out of its table until it is written again in this transaction. */

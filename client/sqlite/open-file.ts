@@ -2,11 +2,10 @@ import type { Driver } from '../drivers/driver.js'
 import { SyncClientError } from '../errors.js'
 import { BUSY_TIMEOUT_MS } from '../limits.js'
 import type { Settings } from '../options.js'
-import { identifier } from './quote.js'
 import { migrate } from './schema.js'
 import { readState } from './client-state.js'
-import { readTableInfo, refuseOpenForeignKeys, type TableInfo } from './table-info.js'
-import { noteAllRows, TRIGGER_PREFIX, triggersOf } from './triggers.js'
+import { prepareTables } from './prepare-tables.js'
+import type { TableInfo } from './table-info.js'
 import { transact } from './transaction.js'
 import { randomUuid } from './uuid.js'
 
@@ -20,18 +19,7 @@ export function openFile (driver: Driver, settings: Settings): Tables {
   return transact(driver, () => {
     migrate(driver)
     claimFile(driver, settings)
-    const tables = new Map<string, TableInfo>()
-    for (const name of settings.tables.keys()) {
-      const table = readTableInfo(driver, name)
-      tables.set(table.name, table)
-    }
-    refuseOpenForeignKeys(tables)
-    for (const table of tables.values()) {
-      renewTriggers(driver, table)
-      const isNew = driver.run('insert into _sync_table (tbl) values (?) on conflict do nothing', [table.name]).changes === 1
-      if (isNew) driver.run(noteAllRows(table))
-    }
-    return tables
+    return prepareTables(driver, settings, true)
   })
 }
 
@@ -47,24 +35,4 @@ function claimFile (driver: Driver, settings: Settings): void {
   if (settings.deviceId !== undefined && settings.deviceId !== state.sourceId && settings.deviceId !== state.givenDeviceId) {
     throw new SyncClientError('wrong_device', `The file belongs to device ${state.sourceId}, not ${settings.deviceId}. Leave the option deviceId out to go on with the file's own.`)
   }
-}
-
-/** Leaves triggers alone that are as they should be: a trigger that is made again invalidates every prepared statement. */
-function renewTriggers (driver: Driver, table: TableInfo): void {
-  const found = new Map(driver.all<{ name: string, sql: string }>(
-    "select name, sql from sqlite_schema where type = 'trigger' and lower(tbl_name) = ? and substr(name, 1, ?) = ?",
-    [table.name, TRIGGER_PREFIX.length, TRIGGER_PREFIX]).map(({ name, sql }) => [name, sql]))
-  const wanted = triggersOf(table)
-  for (const [name, sql] of found) {
-    if (!wanted.some(trigger => trigger.name === name && sameSql(trigger.sql, sql))) driver.exec(`drop trigger ${identifier(name)}`)
-  }
-  for (const trigger of wanted) {
-    if (!sameSql(trigger.sql, found.get(trigger.name) ?? '')) driver.exec(trigger.sql)
-  }
-}
-
-/** SQLite keeps the text as given, its first words in upper case. */
-function sameSql (a: string, b: string): boolean {
-  const normal = (sql: string): string => sql.replace(/^create trigger /i, 'create trigger ')
-  return normal(a) === normal(b)
 }

@@ -1,18 +1,8 @@
-import { blobCell, cellKind, hexOf, NULL_CELL, textCell, textOf, type Cell, type Row } from './cell.js'
+import type { Cell, Row } from './cell.js'
 import { membersOf, objectText } from '../http/json-text.js'
-import type { Tables } from './open-file.js'
-import type { ForeignKey, TableInfo } from './table-info.js'
-import { dashed } from './uuid.js'
+import { keyCells, keyPart } from './key-text.js'
+import type { TableInfo } from './table-info.js'
 import { decodeValue, encodeCell, isJsonValue, Unrepresentable } from './wire-values.js'
-
-/** The cell of a row's key, from the key's text. */
-export function keyCell (table: TableInfo, key: string): Cell {
-  switch (table.key.type) {
-    case 'text': return textCell(key)
-    case 'integer': return key
-    case 'blob': return blobCell(key.replaceAll('-', ''))
-  }
-}
 
 /** A server row read for this device. */
 export interface ReadPayload {
@@ -28,11 +18,12 @@ export interface ReadPayload {
  * for a payload says nothing about the members that it lacks.
  */
 export function readPayload (table: TableInfo, key: string, payload: string, before: { extra: string | null, jsonColumns: readonly string[] } | null): ReadPayload {
-  const row = new Map<string, Cell>([[table.key.name, keyCell(table, key)]])
+  const row = new Map<string, Cell>(keyCells(table, key))
+  const isKey = new Set(row.keys())
   const extra = before?.extra == null ? new Map<string, string>() : membersOf(before.extra)
   const jsonColumns = new Set(before?.jsonColumns)
   for (const [name, raw] of membersOf(payload)) {
-    if (name === table.key.name) continue
+    if (isKey.has(name)) continue
     const column = table.byColumn.get(name)
     if (column === undefined) {
       extra.set(name, raw)
@@ -54,29 +45,14 @@ export function writePayload (table: TableInfo, key: string, row: Row, known: { 
   for (const column of table.columns) {
     const cell = row.get(column.name)
     if (cell === undefined) continue
-    const isBlobKey = column.name === table.key.name && table.key.type === 'blob'
-    members.push([column.name, isBlobKey ? JSON.stringify(key) : encodeCell(column, cell, known?.jsonColumns.includes(column.name) ?? false)])
+    // A blob of a key travels as the uuid that it is.
+    const part = column.isBlob ? keyPart(table, key, column.name) : undefined
+    members.push([column.name, part === undefined ? encodeCell(column, cell, known?.jsonColumns.includes(column.name) ?? false) : JSON.stringify(part)])
   }
   if (known?.extra != null) {
     for (const [name, raw] of membersOf(known.extra)) if (!table.byColumn.has(name)) members.push([name, raw])
   }
   return objectText(members)
-}
-
-/** The row that a foreign key of `row` points at, where that is a row by its key; null where it points nowhere. */
-export function referredRow (tables: Tables, { columns, parent, parentColumns }: ForeignKey, row: Row): { table: TableInfo, key: string } | null {
-  const table = tables.get(parent)
-  if (table === undefined || columns.length > 1 || parentColumns[0]?.toLowerCase() !== table.key.name.toLowerCase()) return null
-  const key = keyOfCell(table, row.get(columns[0] as string) ?? NULL_CELL)
-  return key === null ? null : { table, key }
-}
-
-function keyOfCell (table: TableInfo, cell: Cell): string | null {
-  switch (table.key.type) {
-    case 'text': return cellKind(cell) === 'text' ? textOf(cell) : null
-    case 'integer': return cellKind(cell) === 'integer' ? cell : null
-    case 'blob': return /^X'[0-9A-F]{32}'$/.test(cell) ? dashed(hexOf(cell).toLowerCase()) : null
-  }
 }
 
 /** The message, where the error is a value that cannot travel; anything else is thrown on. */

@@ -17,7 +17,9 @@ create table _sync_client (
   epoch text,                                  -- null until the first handshake
   cursor integer not null default 0,
   include_self integer not null default 0,     -- the next window also brings this device's own changes
-  applying integer not null default 0,         -- 1 only inside a transaction in which the client writes: triggers rest
+  applying integer not null default 0,         -- 1 or 2 only inside a transaction in which the client writes: capture rests; 2: echoes are noted
+  migrating integer not null default 0,        -- the app's migration is under way: nothing is captured, rows are kept in _sync_migration
+  recheck integer not null default 0,          -- edits may have been missed: the next window looks for them
   stamp integer not null default 0,            -- counts the client's own transactions over rows
   progress integer not null default 0,         -- the last stamp at which a server row was taken over
   stage_after integer,                         -- the window being staged: null for none
@@ -26,8 +28,11 @@ create table _sync_client (
   stage_complete integer not null default 0
 ) strict;
 
--- Tables that have been opened once: their older rows are queued.
-create table _sync_table (tbl text primary key) strict, without rowid;
+-- Tables that have been opened once: their older rows are queued. shape: the form of their images. is_gone: dropped in a migration.
+create table _sync_table (tbl text primary key, shape text not null, is_gone integer not null default 0) strict, without rowid;
+
+-- Every row as it was before the app's migration; empty outside.
+create table _sync_migration (tbl text not null, key any not null, image text not null, primary key (tbl, key)) strict, without rowid;
 
 -- What the server is known to hold, deletions too.
 create table _sync_row (
@@ -121,6 +126,8 @@ create table _sync_conflict (
 
 -- Working space of one transaction; empty outside.
 create table _sync_touched (tbl text not null, key text not null, primary key (tbl, key)) strict, without rowid;
+-- image: what a row should be that was touched while the client wrote; null: it should not be there.
+create table _sync_echo (tbl text not null, key any not null, image text, primary key (tbl, key)) strict, without rowid;
 create table _sync_parked (tbl text not null, key text not null, image text not null, primary key (tbl, key)) strict, without rowid;
 `
 

@@ -6,6 +6,7 @@ import { recordConflict } from './conflict-log.js'
 import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
 import { imageOfEdit, isFrozen, setPending, settle } from './pending.js'
+import { noteMissedEdit } from './recheck.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { dropShadow, foldStates, putShadow, readShadow } from './shadow.js'
 import type { TableInfo } from './table-info.js'
@@ -26,6 +27,7 @@ export function applyServerState (context: ApplyContext, tableName: string, key:
   if (known !== null && (shadow === null ? told.version <= known.version : told.version < known.version)) {
     context.counts.skipped++
     if (shadow !== null) dropShadow(context, tableName, key)
+    else if (context.recheck && told.version === known.version) recheck(context, tableName, key, told)
     return
   }
   const state = shadow === null ? told : foldStates(shadow, told)
@@ -38,6 +40,17 @@ export function applyServerState (context: ApplyContext, tableName: string, key:
   const image = imageOfEdit(context.driver, tableName, key)
   if (image === undefined) takeOver(context, table, key, state)
   else mergeServerState(context, table, key, image, state)
+}
+
+/** The server's row at the version that the device knows: an edit that was missed shows in the difference. */
+function recheck (context: ApplyContext, tableName: string, key: string, told: ServerState): void {
+  const table = context.tables.get(tableName)
+  if (table === undefined || told.deleted || told.payload === null || keyProblem(table, key) !== null) return
+  try {
+    noteMissedEdit(context, table, key, readPayload(table, key, told.payload, null).row)
+  } catch (error) {
+    unrepresentable(error)
+  }
 }
 
 /** A row without local edits becomes what the server holds. */

@@ -24,14 +24,17 @@ export type Undone =
  * like one of the app's, and foreign keys act as they do for the app.
  */
 export function undoConflict (host: ApplyHost, id: number, choice: UndoChoice, overwrite: boolean): Undone {
-  const { driver, tables } = host
+  const { driver } = host
   const record = readConflict(driver, id)
   if (record === null) return not('not_found', 'There is no such record.')
-  const table = tables.get(record.tbl)
-  if (table === undefined) return not('table_not_open', `The client was opened without table ${record.tbl}.`)
   try {
-    const undone = transact(driver, () => undo(driver, table, record, choice, overwrite))
-    if (undone.undone) host.afterCommit(new Set([table.name]))
+    const undone = transact(driver, () => {
+      const table = host.refreshTables().get(record.tbl)
+      return table === undefined
+        ? not('table_not_open', `The client was opened without table ${record.tbl}.`)
+        : undo(driver, table, record, choice, overwrite)
+    })
+    if (undone.undone) host.afterCommit(new Set([record.tbl]))
     return undone
   } catch (error) {
     if (error instanceof DriverError && (error.code === 'unique' || error.code === 'constraint')) return not('refused', error.message)

@@ -6,11 +6,13 @@ import type { SyncProgress } from '../news.js'
 import type { Settings } from '../options.js'
 import type { ApplyHost } from '../sqlite/apply-context.js'
 import { readState, type ClientState } from '../sqlite/client-state.js'
+import type { Tables } from '../sqlite/open-file.js'
+import { prepareTables } from '../sqlite/prepare-tables.js'
 
 /** An open client: what its phases share. */
 export interface Session extends ApplyHost {
   readonly driver: Driver
-  readonly settings: Settings
+  settings: Settings
   readonly transport: Transport
   /** Whether server and file have agreed on who they are since the client was opened. */
   hasShakenHands: boolean
@@ -20,6 +22,29 @@ export interface Session extends ApplyHost {
   afterCommit: (changedTables: ReadonlySet<string>) => void
   /** Told of every batch and page. */
   onProgress: (progress: SyncProgress) => void
+}
+
+/** The synced tables from now on. */
+export function useTables (session: Session, settings: Settings, tables: Tables): void {
+  session.settings = settings
+  session.rules = settings.tables
+  Object.assign(session, tableReader(session.driver, settings, tables))
+}
+
+/** Reads the tables again where the file's schema has changed since: another process, or the app, may have altered them. */
+export function tableReader (driver: Driver, settings: Settings, opened: Tables): Pick<Session, 'refreshTables' | 'knownTables' | 'schemaIsMine'> {
+  const schemaVersion = (): number => driver.all<{ schema_version: number }>('pragma main.schema_version')[0]?.schema_version ?? 0
+  let tables = opened
+  let seen = schemaVersion()
+  return {
+    refreshTables () {
+      // `seen` moves when the transaction is about to end: where it is rolled back, this is done again.
+      if (schemaVersion() !== seen) tables = prepareTables(driver, settings, false)
+      return tables
+    },
+    knownTables: () => tables,
+    schemaIsMine () { seen = schemaVersion() }
+  }
 }
 
 export function stateOf (session: Session): ClientState {

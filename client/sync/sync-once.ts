@@ -61,7 +61,7 @@ export function sendable (session: Session): number {
   const pending = session.driver.all<{ tbl: string, n: number }>(
     `select tbl, count(*) as n from _sync_pending as p
      where not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key) group by tbl`)
-  return pending.reduce((sum, { tbl, n }) => sum + (session.tables.has(tbl) ? n : 0), outbox)
+  return pending.reduce((sum, { tbl, n }) => sum + (session.rules.has(tbl) ? n : 0), outbox)
 }
 
 function addDownload (total: DownloadReport, one: DownloadReport): void {

@@ -28,7 +28,7 @@ export interface UploadReport {
 export async function uploadOnce (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
   await shakeHands(session, signal)
   const heldBefore = countHeld(session)
-  freeze(session.driver, session.tables, session.settings.schema, session.batchSize)
+  freeze(session.driver, session, session.settings.schema, session.batchSize)
   const batch = readBatch(session.driver, session.batchSize)
   if (batch.ids.length === 0) return report(session, 0, null, countHeld(session) - heldBefore)
 

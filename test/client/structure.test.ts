@@ -45,7 +45,8 @@ t.test('docs/client.md names every error code and option, and no others', async 
 const table = (name: string, ...parents: string[]): TableInfo => ({
   name,
   localName: name,
-  key: { name: 'id', type: 'text' },
+  key: [{ name: 'id', type: 'text' }],
+  hasConflictClause: false,
   columns: [],
   byColumn: new Map(),
   uniques: [],
