@@ -12,6 +12,8 @@ export interface ClientCore {
   /** Runs `fn` now, for calls that only touch the file. Afterwards listeners are told what it did. */
   now: <T>(fn: () => T) => T
   lastError: () => Error | null
+  /** The client's tables are gone: nothing looks into the file from now on. */
+  forsake: () => void
   /** No call begins after this; resolves when the running one is over. */
   shut: () => Promise<void>
 }
@@ -22,6 +24,7 @@ export function createCore (session: Session): ClientCore {
   const events = createEmitter<SyncEvents>()
   const news = createNews(session, events)
   session.afterCommit = news.tell
+  session.onRebuild = what => { events.emit('rebuild', what) }
   let isShut = false
   let lastError: Error | null = null
   let turn: Promise<unknown> = Promise.resolve()
@@ -44,7 +47,7 @@ export function createCore (session: Session): ClientCore {
           lastError = error as Error
           throw error
         } finally {
-          news.tell(NOTHING) // rows that were held when a batch was made
+          if (!isShut) news.tell(NOTHING) // rows that were held when a batch was made
         }
       })
       turn = call.catch(() => {}) // the caller has the error; the next call has its own chance
@@ -55,6 +58,7 @@ export function createCore (session: Session): ClientCore {
       return fn()
     },
     lastError: () => lastError,
+    forsake () { isShut = true },
     async shut () {
       isShut = true
       await turn

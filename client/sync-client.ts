@@ -21,14 +21,14 @@ export interface SyncClient extends RunCalls, StatusCalls, RowCalls, LifecycleCa
 
 /**
  * Prepares the file and returns its client. Synchronous. Throws `SyncClientError` (`table_refused`, `wrong_user`,
- * `wrong_device`, `invalid_option`, `busy`) and leaves the file as it was where it cannot.
+ * `wrong_scope`, `wrong_device`, `invalid_option`, `busy`) and leaves the file as it was where it cannot.
  */
 export function createSyncClient (driver: Driver, options: SyncClientOptions): SyncClient {
   if (typeof driver?.all !== 'function' || typeof driver.exec !== 'function') throw new SyncClientError('invalid_option', 'The first argument must be a driver: betterSqlite3(db), for example.')
   const settings = readOptions(options)
   const tables = openFile(driver, settings)
   const session: Session = {
-    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}
+    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, user: settings.user, mayChangeServer: settings.onServerChange === 'rebuild', onRebuild: () => {}, batchSize: settings.uploadBatchSize, afterCommit: () => {}
   }
   adoptExtra(session)
   const core = createCore(session)

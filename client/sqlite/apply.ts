@@ -1,10 +1,13 @@
 import { applyTransaction, type ApplyContext, type ApplyCounts, type ApplyHost } from './apply-context.js'
-import { dropStage, readState, writeState } from './client-state.js'
+import { dropStage, readState, writeState, type RebuildReason } from './client-state.js'
 import { settleBlocked } from './blocked.js'
 import { settleDangling } from './dangling.js'
 import { reviveOrphans } from './held.js'
+import { compareHistories, type RebuildCounts } from './histories.js'
 import { parkedRows, writeLocal } from './local-row.js'
+import { bringBackLost, keepLostShadow } from './lost.js'
 import { writePayload } from './payload.js'
+import { removeAbsent } from './remove-absent.js'
 import { readRowState } from './row-state.js'
 import { applyServerState } from './server-row.js'
 import { putShadow, readShadow, shadowRows } from './shadow.js'
@@ -14,7 +17,11 @@ export interface AppliedWindow extends ApplyCounts {
   /** Changes in the window. */
   received: number
   cursor: number
+  /** What the window rebuilt; null for a window that only went on. */
+  rebuilt: Rebuilt | null
 }
+
+export interface Rebuilt extends RebuildCounts { reason: RebuildReason }
 
 /**
  * Applies the staged window: its rows, their versions and the cursor become visible in one transaction. The cursor moves
@@ -27,22 +34,30 @@ export function applyWindow (host: ApplyHost): AppliedWindow | null {
   return applyTransaction(host, (context, state) => {
     if (state.stage?.complete !== true) return null
     let received = 0
+    const rebuilt = state.rebuild === null ? null : { reason: state.rebuild, queued: 0, diverged: 0, removed: 0 }
+    if (rebuilt?.reason === 'history') {
+      keepLostShadow(context)
+      compareHistories(context, rebuilt)
+    }
     for (const change of stagedChanges(driver)) {
       position = change.serverId
       received++
       applyServerState(context, change.table, change.key, change)
     }
     putBackParked(context)
+    if (rebuilt?.reason === 'expired') removeAbsent(context, rebuilt)
+    driver.run('insert into _sync_seen (source_id) select distinct source_id from _sync_stage where true on conflict do nothing')
     afterTakingOver(context)
     dropStage(driver)
-    writeState(driver, { cursor: state.stage.until, include_self: 0 })
-    return { ...context.counts, received, cursor: state.stage.until }
+    writeState(driver, { cursor: state.stage.until, include_self: 0, rebuild: null })
+    return { ...context.counts, received, cursor: state.stage.until, rebuilt }
   }, (table, key) => comesAgain(driver, table, key, position))
 }
 
 /** What every transaction that took over server rows ends with. */
 export function afterTakingOver (context: ApplyContext): void {
   retryShadow(context)
+  bringBackLost(context)
   settleBlocked(context)
   settleDangling(context)
   reviveOrphans(context.driver)

@@ -3,9 +3,10 @@ import { afterTakingOver } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
 import { hold } from './held.js'
-import { readOutbox, takeNewSourceId, type OutboxEntry } from './outbox.js'
+import { readOutbox, type OutboxEntry } from './outbox.js'
 import { referredRow } from './payload.js'
 import { setPending } from './pending.js'
+import { beginRebuild } from './rebuild.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { adoptAbsence, mergeServerState } from './server-row.js'
 
@@ -31,9 +32,18 @@ export function judge (host: ApplyHost, ids: readonly number[], reply: UploadRep
     const judged: Judged = { applied: 0, conflicts: 0, held: 0, reusedIds: false }
     for (const [i, entry] of outbox.entries()) judgeOne(context, entry, reply.verdicts[i] as Verdict, judged)
     afterTakingOver(context)
-    if (judged.reusedIds) takeNewSourceId(context.driver)
+    noteUsedIds(context, ids.at(-1) as number, reply)
+    if (judged.reusedIds) beginRebuild(context.driver, 'copy', reply.epoch)
     return judged
   })
+}
+
+/**
+ * Every change of ours up to the batch's last id was judged, so whatever the server has below its next id is known here. What
+ * it has beyond that last id is of a batch that is still in the outbox, or of another copy of this file.
+ */
+function noteUsedIds ({ driver }: ApplyContext, lastId: number, { nextChangeId }: UploadReply): void {
+  driver.run('update _sync_client set acked_next = max(acked_next, cast(? as integer))', [String(Math.min(nextChangeId, lastId + 1))])
 }
 
 function assertFits (ids: readonly number[], verdicts: readonly Verdict[]): void {
@@ -53,12 +63,14 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
       return applied(context, entry, verdict)
     case 'conflict':
       judged.conflicts++
-      return conflict(context, entry, verdict, judged)
+      return conflict(context, entry, verdict)
     case 'invalid':
       if (verdict.reason === 'source_change_id_reused') {
         judged.reusedIds = true
         return backToPending(context, entry)
       }
+      // An earlier delivery, whose reply was lost, did not apply it; it gets a new id.
+      if (verdict.reason === 'source_change_id_passed') return backToPending(context, entry)
       return invalid(context, entry, verdict, judged)
   }
 }
@@ -66,7 +78,6 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
 /** What was sent is the server's row now. An edit made since began from it: its image, written by the trigger, is the row as sent. */
 function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'applied' }): void {
   const { driver, stamp } = context
-  driver.run('update _sync_client set acked_next = max(acked_next, ?)', [entry.id + 1])
   if (verdict.version === null && entry.sent !== null) throw broken(`change ${entry.id} was applied, but no version is named`)
   const known = readRowState(driver, entry.table, entry.key)
   if (verdict.version === null) forgetRowState(driver, entry.table, entry.key)
@@ -87,20 +98,10 @@ function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
   if (!mergeServerState(context, table, entry.key, entry.sent, verdict.row)) keepBase(context, entry, entry.sent)
 }
 
-function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'conflict' }, judged: Judged): void {
+function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'conflict' }): void {
   const table = context.tables.get(entry.table)
   if (table === undefined) return backToPending(context, entry)
   if (verdict.row.version === 0) return adoptAbsence(context, table, entry.key)
-  if (verdict.row.version < entry.baseVersion) {
-    // Only a server that lost its history answers so. Its older row must not replace a newer one without a word.
-    return invalid(context, entry, {
-      status: 'invalid',
-      id: entry.id,
-      reason: 'version_ahead',
-      message: `The device knows version ${entry.baseVersion} of the row, the server only ${verdict.row.version}.`,
-      details: null
-    }, judged)
-  }
   if (!mergeServerState(context, table, entry.key, entry.image, verdict.row)) keepBase(context, entry, entry.image)
 }
 

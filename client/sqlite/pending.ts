@@ -12,9 +12,15 @@ export function imageOfEdit (driver: Driver, table: string, key: string): Row | 
   return found === undefined ? undefined : decodeRow(found.image)
 }
 
+/** What was sent of this row in a batch whose fate is not known; undefined where there was none. */
+export function sentUnheard (driver: Driver, table: string, key: string): Row | null | undefined {
+  const sent = driver.all<{ sent: string | null }>('select sent from _sync_pending where tbl = ? and key = ?', [table, key])[0]?.sent
+  return sent == null ? undefined : sent === 'deleted' ? null : decodeRow(sent)
+}
+
 /** Makes a row pending against the server's row `image`, or gives the change that waits already this base. */
 export function setPending (driver: Driver, table: string, key: string, image: Row | null): void {
-  driver.run('insert into _sync_pending (tbl, key, image) values (?, ?, ?) on conflict (tbl, key) do update set image = excluded.image',
+  driver.run('insert into _sync_pending (tbl, key, image) values (?, ?, ?) on conflict (tbl, key) do update set image = excluded.image, sent = null',
     [table, key, image === null ? null : encodeRow(image)])
   driver.run('delete from _sync_held where tbl = ? and key = ?', [table, key])
 }

@@ -1,11 +1,11 @@
 import { merge } from '../conflict/merge.js'
 import type { ServerState } from '../http/read-reply.js'
 import type { ApplyContext } from './apply-context.js'
-import { equalRows, overlay, type Row } from './cell.js'
+import { equalRows, knownColumns, overlay, type Row } from './cell.js'
 import { recordConflict } from './conflict-log.js'
 import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
-import { imageOfEdit, isFrozen, setPending, settle } from './pending.js'
+import { imageOfEdit, isFrozen, sentUnheard, setPending, settle } from './pending.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { dropShadow, foldStates, putShadow, readShadow } from './shadow.js'
 import type { TableInfo } from './table-info.js'
@@ -53,14 +53,17 @@ function takeOver (context: ApplyContext, table: TableInfo, key: string, state: 
 }
 
 /**
- * Merges the server's row into a row with local edits that began from `image`. Row, image and version change together, or,
+ * Merges the server's row into a row with local edits that began from `base`. Row, image and version change together, or,
  * where the result cannot be written, nothing does and the server's row waits in shadow. Returns whether it was merged.
  */
-export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, image: Row | null, state: ServerState): boolean {
+export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState): boolean {
   const read = readState(context, table, key, state)
   if (read === 'kept') return false
   const local = readLocal(context, table, key)
-  const server = read === null ? null : overlay(image, read.row)
+  const sent = sentUnheard(context.driver, table.name, key)
+  // Our own batch, applied unheard: what was edited since was edited on it.
+  const image = sent !== undefined && isAs(sent, read) ? sent : base
+  const server = read === null ? null : overlay(knownColumns(image), read.row)
   const rule = context.rules.get(table.name) ?? 'serverWins'
   const { result, conflict } = merge(image, local, server, rule)
   if (result === null) deleteLocal(context, table, key)
@@ -79,6 +82,10 @@ export function mergeServerState (context: ApplyContext, table: TableInfo, key: 
     context.counts.conflicts++
   }
   return true
+}
+
+function isAs (sent: Row | null, read: ReadPayload | null): boolean {
+  return sent === null || read === null ? sent === read : equalRows(sent, overlay(sent, read.row))
 }
 
 /** The server has never had this row: what the device holds is sent as new. */
