@@ -28,7 +28,7 @@ export function createSyncClient (driver: Driver, options: SyncClientOptions): S
   const settings = readOptions(options)
   const tables = openFile(driver, settings)
   const session: Session = {
-    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, user: settings.user, mayChangeServer: settings.onServerChange === 'rebuild', onRebuild: () => {}, batchSize: settings.uploadBatchSize, afterCommit: () => {}
+    driver, settings, tables, rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, user: settings.user, mayChangeServer: settings.onServerChange === 'rebuild', onRebuild: () => {}, unexplained: new Set(), batchSize: settings.uploadBatchSize, afterCommit: () => {}
   }
   adoptExtra(session)
   const core = createCore(session)

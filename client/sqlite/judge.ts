@@ -63,7 +63,7 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
       return applied(context, entry, verdict)
     case 'conflict':
       judged.conflicts++
-      return conflict(context, entry, verdict)
+      return conflict(context, entry, verdict, judged)
     case 'invalid':
       if (verdict.reason === 'source_change_id_reused') {
         judged.reusedIds = true
@@ -98,10 +98,20 @@ function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
   if (!mergeServerState(context, table, entry.key, entry.sent, verdict.row)) keepBase(context, entry, entry.sent)
 }
 
-function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'conflict' }): void {
+function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'conflict' }, judged: Judged): void {
   const table = context.tables.get(entry.table)
   if (table === undefined) return backToPending(context, entry)
   if (verdict.row.version === 0) return adoptAbsence(context, table, entry.key)
+  if (verdict.row.version < entry.baseVersion) {
+    // A rebuild did not explain it. The server's older row must not replace a newer one without a word.
+    return invalid(context, entry, {
+      status: 'invalid',
+      id: entry.id,
+      reason: 'version_ahead',
+      message: `The device knows version ${entry.baseVersion} of the row, the server only ${verdict.row.version}.`,
+      details: null
+    }, judged)
+  }
   if (!mergeServerState(context, table, entry.key, entry.image, verdict.row)) keepBase(context, entry, entry.image)
 }
 

@@ -22,6 +22,8 @@ export interface Session extends ApplyHost {
   batchSize: number
   /** The app agrees that what this device holds goes to a server with another address and another history. */
   mayChangeServer: boolean
+  /** Rows of which the server told an older version than it had told before: the last rebuild was begun for them. */
+  unexplained: ReadonlySet<string>
   /** Told when a rebuild begins, and what it did when it is done. */
   onRebuild: (news: RebuildNews) => void
   /** Called after every transaction that wrote rows, with the tables that it changed. */

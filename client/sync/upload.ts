@@ -52,14 +52,23 @@ async function uploadBatch (session: Session, signal: AbortSignal | undefined): 
   return report(session, judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
 }
 
-/** A server that knows less than it has told this device was rewound. Its verdicts are not used: the rebuild sees what it holds. */
+/**
+ * A server that knows less than it has told this device was rewound. Its verdicts are not used: the rebuild sees what it
+ * holds. Where a rebuild has not explained a row, only that row is held, and the rest goes on.
+ */
 function requireOnward (session: Session, ids: number[], reply: UploadReply): void {
   const isBehind = transact(session.driver, () => {
     const state = stateOf(session)
-    const bases = new Map(readOutbox(session.driver, ids.length).map(({ id, baseVersion }) => [id, baseVersion]))
-    const isBehind = isRewound(state, reply) || reply.verdicts.some(verdict => verdict.status === 'conflict' && verdict.row.version < (bases.get(verdict.id) ?? 0))
-    if (isBehind) beginRebuild(session.driver, 'history', state.epoch)
-    return isBehind
+    const outbox = new Map(readOutbox(session.driver, ids.length).map(entry => [entry.id, entry]))
+    const behind = reply.verdicts.flatMap(verdict => {
+      const entry = outbox.get(verdict.id)
+      const name = `${entry?.table}:${entry?.key}`
+      return verdict.status !== 'conflict' || entry === undefined || verdict.row.version >= entry.baseVersion || session.unexplained.has(name) ? [] : [name]
+    })
+    if (behind.length === 0 && !isRewound(state, reply)) return false
+    session.unexplained = new Set(behind)
+    beginRebuild(session.driver, 'history', state.epoch)
+    return true
   })
   if (!isBehind) return
   session.onRebuild({ reason: 'history', phase: 'begun' })
