@@ -5,7 +5,7 @@ import type { ApplyContext } from './apply-context.js'
 import { equalRows, overlay, UNKNOWN_CELL, type Row } from './cell.js'
 import { readLocal } from './local-row.js'
 import { readPayload, type ReadPayload } from './payload.js'
-import { imageOfEdit, setPending } from './pending.js'
+import { imageOfEdit, setPending, settle } from './pending.js'
 import { forgetRowState, readNames, writeRowState, type RowState } from './row-state.js'
 import type { TableInfo } from './table-info.js'
 import { Unrepresentable } from './wire-values.js'
@@ -78,9 +78,11 @@ function compareRow (context: ApplyContext, table: TableInfo, known: KnownRow, c
   // It waits in shadow (see lost.ts), or the app lost it: the window shows it again.
   if (!isEdited && before === null && known.deleted === 0) return forgetRowState(driver, table.name, known.key)
   if (known.last_id === null) {
-    if (known.deleted === 1) return forgetRowState(driver, table.name, known.key)
-    // Version 0, and not forgotten: columns that this app does not have go up again with the row.
-    writeRowState(driver, table.name, known.key, { ...stateOfKnown(known), version: 0 }, context.stamp)
+    // Version 0, and not forgotten: columns that this app does not have go up again with the row, and a deletion, sent or not,
+    // of which the server lost the row too still counts where another device brings that back.
+    const isDeleted = (isEdited ? readLocal(context, table, known.key) : before) === null
+    writeRowState(driver, table.name, known.key, { ...stateOfKnown(known), version: 0, deleted: isDeleted }, context.stamp)
+    if (isDeleted) return settle(driver, table.name, known.key)
     setPending(driver, table.name, known.key, null)
     counts.queued++
     return

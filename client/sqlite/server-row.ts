@@ -1,7 +1,7 @@
 import { merge } from '../conflict/merge.js'
 import type { ServerState } from '../http/read-reply.js'
 import type { ApplyContext } from './apply-context.js'
-import { equalRows, knownColumns, overlay, type Row } from './cell.js'
+import { equalRows, knownColumns, overlay, UNKNOWN_CELL, type Row } from './cell.js'
 import { recordConflict } from './conflict-log.js'
 import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
@@ -36,7 +36,10 @@ export function applyServerState (context: ApplyContext, tableName: string, key:
   if (isFrozen(context.driver, tableName, key)) return putShadow(context, tableName, key, state, 'frozen', 'The row is being uploaded.')
 
   const image = imageOfEdit(context.driver, tableName, key)
-  if (image === undefined) takeOver(context, table, key, state)
+  if (image === undefined && known?.version === 0 && known.deleted && !state.deleted) {
+    // Deleted here before the server lost the row, and brought back by another device since: two pasts (see histories.ts).
+    mergeServerState(context, table, key, new Map(table.columns.map(({ name }) => [name, UNKNOWN_CELL])), state)
+  } else if (image === undefined) takeOver(context, table, key, state)
   else mergeServerState(context, table, key, image, state)
 }
 
