@@ -4,7 +4,7 @@ import { MAX_INTRODUCTIONS } from '../limits.js'
 import { dropStage, isFresh, writeState, type ClientState } from '../sqlite/client-state.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
-import { assertSameDevice, stateOf, type Session } from './session.js'
+import { assertSameDevice, historyChanged, stateOf, type Session } from './session.js'
 
 /**
  * Before anything is uploaded or applied: an empty upload, whose reply says which history this is, for whom the server takes
@@ -13,8 +13,8 @@ import { assertSameDevice, stateOf, type Session } from './session.js'
  */
 export async function shakeHands (session: Session, signal: AbortSignal | undefined): Promise<void> {
   for (let introductions = 0; !session.hasShakenHands; introductions++) {
-    if (introductions >= MAX_INTRODUCTIONS) throw new SyncClientError('protocol_error', 'The server claims to know changes of a source id that was made up a moment ago.')
     const asked = stateOf(session)
+    if (introductions >= MAX_INTRODUCTIONS) throw neverAgreed(asked)
     const body = JSON.stringify({ last_server_seq_seen: asked.cursor, changes: [] })
     const reply = readUploadReply(await session.transport.upload(body, { sourceId: asked.sourceId, signal }))
     assertSameDevice(asked, reply)
@@ -64,4 +64,10 @@ function requireSameServer (session: Session, { url }: ClientState): void {
   if (url === null || url === session.settings.serverUrl || session.mayChangeServer) return
   throw new SyncClientError('history_changed',
     `The file was last in step with ${url}; ${session.settings.serverUrl} has another history. If everything on this device shall go there, call rebuild().`)
+}
+
+function neverAgreed ({ rebuild }: ClientState): SyncClientError {
+  return rebuild === 'history'
+    ? historyChanged()
+    : new SyncClientError('protocol_error', 'The server claims to know changes of a source id that was made up a moment ago.')
 }
