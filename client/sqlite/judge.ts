@@ -5,7 +5,7 @@ import { encodeRow } from './cell.js'
 import { hold } from './held.js'
 import { readOutbox, type OutboxEntry } from './outbox.js'
 import { referredRow } from './payload.js'
-import { setPending } from './pending.js'
+import { setPending, setPendingAgain } from './pending.js'
 import { beginRebuild } from './rebuild.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { adoptAbsence, mergeServerState } from './server-row.js'
@@ -112,7 +112,7 @@ function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict &
       details: null
     }, judged)
   }
-  if (!mergeServerState(context, table, entry.key, entry.image, verdict.row)) keepBase(context, entry, entry.image)
+  if (!mergeServerState(context, table, entry.key, entry.image, verdict.row, entry.sentBefore)) keepBase(context, entry, entry.image)
 }
 
 /** Refused. A newer edit takes over the image and is tried instead; otherwise the row is held. */
@@ -132,7 +132,7 @@ function invalid (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
 }
 
 function backToPending (context: ApplyContext, entry: OutboxEntry): void {
-  setPending(context.driver, entry.table, entry.key, entry.image)
+  setPendingAgain(context.driver, entry.table, entry.key, entry.image, entry.sent)
 }
 
 /** The merge could not be written; the server's row waits in shadow, and the local change keeps its base. */

@@ -1,5 +1,6 @@
 import type { Driver } from '../drivers/driver.js'
 import { decodeRow, type Row } from './cell.js'
+import { readSent } from './pending.js'
 
 /** A frozen change. */
 export interface OutboxEntry {
@@ -12,6 +13,8 @@ export interface OutboxEntry {
   imageText: string | null
   /** The row as sent; null for a deletion. */
   sent: Row | null
+  /** What an earlier batch, of unknown fate, had of the row; undefined for none. */
+  sentBefore: Row | null | undefined
   attempts: number
 }
 
@@ -22,8 +25,8 @@ export function readBatch (driver: Driver, limit: number): { ids: number[], chan
 }
 
 export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
-  return driver.all<{ source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number }>(
-    'select source_change_id, tbl, key, base_version, image, sent, attempts from _sync_outbox order by source_change_id limit ?', [limit])
+  return driver.all<{ source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number, sent_before: string | null }>(
+    'select source_change_id, tbl, key, base_version, image, sent, attempts, sent_before from _sync_outbox order by source_change_id limit ?', [limit])
     .map(row => ({
       id: row.source_change_id,
       table: row.tbl,
@@ -32,6 +35,7 @@ export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
       image: decodeRow(row.image),
       imageText: row.image,
       sent: decodeRow(row.sent),
+      sentBefore: readSent(row.sent_before),
       attempts: row.attempts
     }))
 }

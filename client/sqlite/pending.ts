@@ -12,10 +12,19 @@ export function imageOfEdit (driver: Driver, table: string, key: string): Row | 
   return found === undefined ? undefined : decodeRow(found.image)
 }
 
-/** What was sent of this row in a batch whose fate is not known; undefined where there was none. */
+/** What an earlier batch had of this row that may be on the server; undefined where there was none. */
 export function sentUnheard (driver: Driver, table: string, key: string): Row | null | undefined {
-  const sent = driver.all<{ sent: string | null }>('select sent from _sync_pending where tbl = ? and key = ?', [table, key])[0]?.sent
-  return sent == null ? undefined : sent === 'deleted' ? null : decodeRow(sent)
+  return readSent(driver.all<{ sent: string | null }>('select sent from _sync_pending where tbl = ? and key = ?', [table, key])[0]?.sent ?? null)
+}
+
+export function readSent (sent: string | null): Row | null | undefined {
+  return sent === null ? undefined : sent === 'deleted' ? null : decodeRow(sent)
+}
+
+/** A change that was sent and not applied is pending again. A copy of this file may hold the same change, and bring it up. */
+export function setPendingAgain (driver: Driver, table: string, key: string, image: Row | null, sent: Row | null): void {
+  setPending(driver, table, key, image)
+  driver.run('update _sync_pending set sent = ? where tbl = ? and key = ?', [sent === null ? 'deleted' : encodeRow(sent), table, key])
 }
 
 /** Makes a row pending against the server's row `image`, or gives the change that waits already this base. */

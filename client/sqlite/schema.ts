@@ -51,7 +51,7 @@ create table _sync_pending (
   key any not null,
   image text,
   attempts integer not null default 0,         -- times it was refused and tried again by itself
-  sent text,                                   -- the row in a batch whose fate is not known ('deleted' for none): if the server has it, it is the base
+  sent text,                                   -- the row in an earlier batch that may be on the server, by us or by a copy of this file ('deleted' for none): if it is, it is the base
   unique (tbl, key)
 ) strict;
 
@@ -65,6 +65,7 @@ create table _sync_outbox (
   sent text,                                   -- the row as sent, null for a deletion
   change text not null,                        -- the change as it stands in the request
   attempts integer not null,
+  sent_before text,                            -- as _sync_pending.sent: what an earlier batch had of the row
   unique (tbl, key)
 ) strict;
 

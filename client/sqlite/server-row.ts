@@ -59,11 +59,10 @@ function takeOver (context: ApplyContext, table: TableInfo, key: string, state: 
  * Merges the server's row into a row with local edits that began from `base`. Row, image and version change together, or,
  * where the result cannot be written, nothing does and the server's row waits in shadow. Returns whether it was merged.
  */
-export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState): boolean {
+export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState, sent = sentUnheard(context.driver, table.name, key)): boolean {
   const read = readState(context, table, key, state)
   if (read === 'kept') return false
   const local = readLocal(context, table, key)
-  const sent = sentUnheard(context.driver, table.name, key)
   // Our own batch, applied unheard: what was edited since was edited on it.
   const image = sent !== undefined && isAs(sent, read) ? sent : base
   const server = read === null ? null : overlay(knownColumns(image), read.row)
