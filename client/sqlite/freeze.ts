@@ -135,7 +135,7 @@ function freezeDeletions (freezing: Freezing, table: TableInfo): void {
       if (isFull(freezing)) return
       after = row.id
       if (row.image === null) {
-        if (row.was_sent === 1) rememberDeletion(freezing, table, row)
+        if (row.was_sent === 1 || row.version === 0) rememberDeletion(freezing, table, row)
         dropPending(freezing, row.id)
       } else toOutbox(freezing, table, row, { op: 'DELETE', sent: null, payload: null })
     }
@@ -143,9 +143,9 @@ function freezeDeletions (freezing: Freezing, table: TableInfo): void {
   }
 }
 
-/** A batch that was lost had the row: if another device or a copy of this file brings it up after all, that is against this deletion. */
+/** A batch that was lost had the row, or the server had it before its restore: if another device or a copy of this file brings it up after all, that is against this deletion. */
 function rememberDeletion (freezing: Freezing, table: TableInfo, { key, version }: PendingRow): void {
-  if (version === null) writeRowState(freezing.driver, table.name, key, { version: 0, deleted: true, extra: null, jsonColumns: [] }, freezing.stamp)
+  if (version === null || version === 0) writeRowState(freezing.driver, table.name, key, { version: 0, deleted: true, extra: null, jsonColumns: [] }, freezing.stamp)
 }
 
 function toOutbox (freezing: Freezing, table: TableInfo, row: PendingRow, content: { op: string, sent: string | null, payload: string | null }): void {

@@ -36,7 +36,7 @@ export function applyServerState (context: ApplyContext, tableName: string, key:
   if (isFrozen(context.driver, tableName, key)) return putShadow(context, tableName, key, state, 'frozen', 'The row is being uploaded.')
 
   const image = imageOfEdit(context.driver, tableName, key)
-  if (image === undefined && known?.version === 0 && known.deleted && !state.deleted) {
+  if (known?.version === 0 && !state.deleted && (image === undefined ? known.deleted : image === null && readLocal(context, table, key) === null)) {
     // Deleted here before the server lost the row, and brought back by another device since: two pasts (see histories.ts).
     mergeServerState(context, table, key, new Map(table.columns.map(({ name }) => [name, UNKNOWN_CELL])), state)
   } else if (image === undefined) takeOver(context, table, key, state)
