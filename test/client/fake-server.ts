@@ -102,6 +102,12 @@ export class FakeServer {
     this.log = this.log.filter(entry => entry.serverId > floor || (entry.payload !== null && this.version(entry.table, entry.pk) === entry.version))
   }
 
+  /** As after retention so thorough that no replay is known. */
+  forgetReplays (): void {
+    this.#ledger.clear()
+    this.#content.clear()
+  }
+
   #append (source: string, id: number, table: string, pk: string, payload: string | null): number {
     const key = `${table}:${pk}`
     const version = (this.rows.get(key)?.version ?? 0) + 1

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import type { Driver } from '../../client/index.js'
 import { createDevice, id, type Device, type DeviceOptions } from './device.js'
 import { FakeServer } from './fake-server.js'
+import { Crash, mortal } from './mortal.js'
 
 const author = (n: number, name = `Author ${n}`): string => `insert into authors values ('${id(n)}', '${name}', null);`
 const OWN_TABLES = ['_sync_row', '_sync_pending', '_sync_outbox', '_sync_held', '_sync_shadow', '_sync_lost', '_sync_seen', '_sync_conflict', '_sync_stage']
@@ -182,8 +183,6 @@ t.test('a user who signs in elsewhere while a page is on its way gets nothing of
   t.same(counts(other), EMPTY)
 })
 
-class Crash extends Error {}
-
 t.test('a crash at any step of sign-in, sign-out, wipe and uninstall leaves before or after, never half (D1, D13)', async t => {
   const signature = (device: Device): string => JSON.stringify([
     device.all("select name from sqlite_schema where name like '\\_sync\\_%' escape '\\' order by name"), device.all('select * from authors order by id'), device.all('select * from posts order by id'),
@@ -195,14 +194,7 @@ t.test('a crash at any step of sign-in, sign-out, wipe and uninstall leaves befo
     for (let n = 1; ; n++) {
       const server = new FakeServer()
       const clock = { left: Infinity }
-      const tick = (): void => { if (--clock.left <= 0) throw new Crash('dead') }
-      const wrap = (driver: Driver): Driver => ({
-        exec (sql) { tick(); driver.exec(sql) },
-        run (sql, params) { tick(); return driver.run(sql, params) },
-        all (sql, params) { tick(); return driver.all(sql, params) },
-        close () { driver.close() },
-        get inTransaction () { return driver.inTransaction }
-      })
+      const wrap = (driver: Driver): Driver => mortal(driver, clock)
       const device = call === 'signIn' ? unclaimed(t, { server, wrap }) : createDevice(t, { server, wrap })
       if (call !== 'signIn') {
         device.db.exec(author(1) + `insert into posts values ('${id(11)}', 'a post', null, '${id(1)}')`)

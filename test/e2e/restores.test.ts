@@ -82,7 +82,10 @@ class RestoreDay {
         break
       case 4: {
         const id = db.prepare("select id from posts where title = 'to go' limit 1").pluck().get() as string | undefined
-        if (id === undefined) return void db.prepare("insert into posts (id, title) values (?, 'to go')").run(this.#id(300))
+        if (id === undefined) {
+          db.prepare("insert into posts (id, title) values (?, 'to go')").run(this.#id(300))
+          break
+        }
         this.#deleted.add(id)
         db.prepare('delete from posts where id = ?').run(id)
         break
