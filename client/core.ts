@@ -17,7 +17,11 @@ export interface ClientCore {
   now: <T>(fn: () => T) => T
   lastError: () => Error | null
   loopState: () => LoopState
+  /** Wakes the loop, where there is one: something happened for which it may have waited. */
+  nudge: () => void
   setLoopState: (state: LoopState) => void
+  /** The client's tables are gone: nothing looks into the file from now on. */
+  forsake: () => void
   /** Ends the running call and lets none begin; `before` are called first. Resolves when all is quiet. */
   shut: () => Promise<void>
   /** Registers something to be done first when the client is closed. */
@@ -33,6 +37,7 @@ export function createCore (session: Session): ClientCore {
   session.onProgress = progress => events.emit('progress', progress)
   const closing = new AbortController()
   const shutting: Array<() => void> = []
+  session.onRebuild = what => { events.emit('rebuild', what) }
   let lastError: Error | null = null
   let loopState: LoopState = 'stopped'
   let turn: Promise<unknown> = Promise.resolve()
@@ -77,7 +82,9 @@ export function createCore (session: Session): ClientCore {
     },
     lastError: () => lastError,
     loopState: () => loopState,
+    nudge: () => {},
     setLoopState: state => { loopState = state },
+    forsake () { closing.abort(new SyncClientError('closed', 'The client was removed from the file.')) },
     async shut () {
       for (const fn of shutting) fn()
       closing.abort(new SyncClientError('closed', 'The client was closed.'))

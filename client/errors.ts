@@ -22,10 +22,13 @@ export const CLIENT_ERRORS = {
   not_found: { retry: false, advice: 'There is no sync server at this url. It must include the prefix, for example /sync.' },
   body_too_large: { retry: true, advice: 'The batch is halved by itself; a single row that is too large is held.' },
   upgrade_required: { retry: false, advice: 'This version of the app is too old for the server.' },
-  history_changed: { retry: false, advice: 'The server was restored or replaced. Nothing was changed on the device.' },
-  cursor_expired: { retry: false, advice: 'The device was away longer than the server remembers deletions.' },
+  history_changed: { retry: false, advice: 'The url leads to another server than before; nothing was changed on the device. Correct it, or call rebuild(). Or a server refuses every history that it tells: ask its operator.' },
+  cursor_expired: { retry: false, advice: 'The server expires cursors faster than this device can read. Ask its operator.' },
+  signed_out: { retry: false, advice: 'Nobody is signed in. Changes are noted; call signIn.' },
+  unsent_changes: { retry: false, advice: 'Sync first, or force the call and give up the number of changes in `unsent`.' },
   wrong_device: { retry: false, advice: 'The token speaks for another device: getToken must ask for a token of the deviceId it is given.' },
-  wrong_user: { retry: false, advice: 'The file belongs to another user. Use one file a user.' },
+  wrong_user: { retry: false, advice: 'The file belongs to another user. Sign out first, or use one file a user.' },
+  wrong_scope: { retry: false, advice: 'The file holds another scope. Sign out first, or use one file a scope.' },
   table_refused: { retry: false, advice: 'The message names the table and what to change in it.' },
   invalid_option: { retry: false, advice: 'The message names the option.' },
   closed: { retry: false, advice: 'The client was closed.' }
@@ -39,6 +42,8 @@ export interface SyncClientErrorDetails {
   status?: number | undefined
   /** Seconds the server asked to wait. */
   retryAfterSeconds?: number | undefined
+  /** Changes that only this device has, for `unsent_changes`. */
+  unsent?: number | undefined
 }
 
 /** Every error of the client that is not SQLite's own (see `DriverError`). */
@@ -47,12 +52,14 @@ export class SyncClientError extends Error {
   readonly code: SyncClientErrorCode
   readonly status: number | undefined
   readonly retryAfterSeconds: number | undefined
+  readonly unsent: number | undefined
 
   constructor (code: SyncClientErrorCode, message: string, details: SyncClientErrorDetails = {}) {
     super(message, details.cause === undefined ? {} : { cause: details.cause })
     this.code = code
     this.status = details.status
     this.retryAfterSeconds = details.retryAfterSeconds
+    this.unsent = details.unsent
   }
 
   /** True where the same call may succeed later by itself. */

@@ -33,8 +33,11 @@ export const MAX_PAGES_PER_WINDOW = 100_000
 /** Times a window is begun again because the file changed hands while a page was on its way. */
 export const MAX_WINDOW_RESTARTS = 3
 
-/** New source ids taken in one handshake: one is enough, unless the server gives the same answer to any id. */
-export const MAX_ROTATIONS = 2
+/** Introductions of one handshake after which the file is still not who the server says: one new source id is enough, unless the server gives the same answer to any id. */
+export const MAX_INTRODUCTIONS = 3
+
+/** Rebuilds that one call may begin: a restore in the middle of one takes another; a server that refuses every history must not keep a device busy for ever. */
+export const MAX_REBUILDS = 3
 
 /** Times a change that was refused for a missing parent is sent again by itself after its parent came. */
 export const MAX_FK_RETRIES = 5

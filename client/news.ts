@@ -2,7 +2,7 @@ import type { Emitter } from './events.js'
 import type { SyncStatus } from './calls/status.js'
 import { readConflicts, type ConflictRecord } from './sqlite/conflict-log.js'
 import { readHeld, type HeldRow } from './sqlite/held.js'
-import type { Session } from './sync/session.js'
+import type { RebuildNews, Session } from './sync/session.js'
 import type { AnyDatabase, FoldedName, TableName } from './table-types.js'
 
 /** How far a run has come. */
@@ -24,6 +24,8 @@ export interface SyncEvents<Database = AnyDatabase> {
   held: HeldRow<Database>
   /** The client changed rows of these tables: read them again. */
   change: { tables: Array<FoldedName<TableName<Database>>> }
+  /** Everything is downloaded again, and why; when it is done, what it found. */
+  rebuild: RebuildNews
   /** A run of the loop failed; the loop goes on by itself where the error says `retry`. */
   error: Error
 }

@@ -5,6 +5,7 @@ import type { Fetch, GetToken } from './http/transport.js'
 import { DOWNLOAD_LIMIT, LOCAL_CHECK_MS, MAX_BACKOFF_MS, MIN_BACKOFF_MS, POLL_INTERVAL_MS, REQUEST_TIMEOUT_MS, UPLOAD_BATCH_SIZE } from './limits.js'
 import type { Pace } from './loop/delay.js'
 import type { AnyDatabase, TableName } from './table-types.js'
+import type { FileUser } from './sqlite/claim.js'
 
 /** A table and its rules, by name so that a resolver is typed by its table. */
 export type TableOption<Database = AnyDatabase> = { [Table in TableName<Database>]: OptionOf<Database, Table> }[TableName<Database>]
@@ -24,8 +25,15 @@ export interface SyncClientOptions<Database = AnyDatabase> {
   schema?: string
   /** The tables to sync, by their names in SQLite. */
   tables: ReadonlyArray<TableName<Database> | TableOption<Database>>
-  /** Whose data the file holds: opaque, compared on every opening, so that no one's changes go up under another name. */
-  userId: string
+  /**
+   * Whose data the file holds: opaque, and compared on every opening, so that no one's changes go up under another name.
+   * Without it the file stays as it is: with the user who is signed in, or nobody; then changes are noted and nothing is sent.
+   */
+  userId?: string
+  /** Which of the user's streams, where the server has scopes. Default: the user's own. */
+  scope?: string
+  /** What to do where `url` is another one than before and leads to another history. Default: 'stop', until the app calls `rebuild()`. */
+  onServerChange?: 'stop' | 'rebuild'
   /** This installation's id. Default: a random one, kept in the file. The file may move on to another (see `status().deviceId`). */
   deviceId?: string
   /** Gives a bearer token for that device. Default: no Authorization header. */
@@ -55,7 +63,10 @@ export interface Settings {
   url: string
   schema: string
   tables: ReadonlyMap<string, TableRule>
-  userId: string
+  /** The url in one spelling. */
+  serverUrl: string
+  user: FileUser | null
+  onServerChange: 'stop' | 'rebuild'
   deviceId: string | undefined
   getToken: GetToken | undefined
   fetch: Fetch
@@ -66,12 +77,14 @@ export interface Settings {
   headers: Readonly<Record<string, string>>
 }
 
-const OPTIONS = new Set(['url', 'schema', 'tables', 'userId', 'deviceId', 'getToken', 'fetch', 'timeoutMs', 'uploadBatchSize', 'downloadLimit', 'headers', 'pollIntervalMs', 'localCheckMs', 'minBackoffMs', 'maxBackoffMs'])
+const OPTIONS = new Set(['url', 'schema', 'tables', 'userId', 'scope', 'onServerChange', 'deviceId', 'getToken', 'fetch', 'timeoutMs', 'uploadBatchSize', 'downloadLimit', 'headers', 'pollIntervalMs', 'localCheckMs', 'minBackoffMs', 'maxBackoffMs'])
 
 export function readOptions (options: SyncClientOptions): Settings {
   for (const name of Object.keys(options)) require(OPTIONS.has(name), `${name} is not known`)
-  require(typeof options.url === 'string' && /^https?:\/\//.test(options.url), 'url must begin with http:// or https://')
-  require(typeof options.userId === 'string' && options.userId !== '', 'userId must be a text that is not empty')
+  require(typeof options.url === 'string' && URL.canParse(options.url) && /^https?:\/\//i.test(options.url), 'url must begin with http:// or https://')
+  require(options.userId !== undefined || options.scope === undefined, 'scope needs a userId')
+  const { onServerChange = 'stop' } = options
+  require(onServerChange === 'stop' || onServerChange === 'rebuild', "onServerChange must be 'stop' or 'rebuild'")
   // It travels as a header.
   require(options.deviceId === undefined || (/^[\x21-\x7e]{1,255}$/.test(options.deviceId) && !options.deviceId.startsWith('oversync:')), "deviceId must be 1 to 255 visible ASCII characters and not begin with 'oversync:'")
   const schema = (options.schema ?? 'public').trim().toLowerCase()
@@ -81,7 +94,9 @@ export function readOptions (options: SyncClientOptions): Settings {
     url: options.url,
     schema,
     tables,
-    userId: options.userId,
+    serverUrl: normalUrl(options.url),
+    user: options.userId === undefined ? null : readUser(options as UserOption),
+    onServerChange,
     deviceId: options.deviceId,
     getToken: options.getToken,
     fetch: options.fetch ?? ((url, init) => fetch(url, init)),
@@ -118,6 +133,24 @@ function readRule (table: string, rule: { conflict?: ConflictRule | Resolver, de
   require(DELETE_RULES.includes(deleted), `deleted of table ${table} must be one of ${DELETE_RULES.join(', ')}`)
   for (const name of Object.keys(rest)) require(false, `${name} of table ${table} is not known`)
   return { conflict, deleted }
+}
+
+export interface UserOption {
+  userId: string
+  /** Default: the user's own stream. */
+  scope?: string
+}
+
+export function readUser ({ userId, scope }: UserOption): FileUser {
+  require(typeof userId === 'string' && userId !== '', 'userId must be a text that is not empty')
+  require(scope === undefined || (typeof scope === 'string' && scope !== ''), 'scope must be a text that is not empty')
+  return { userId, scope: scope ?? null }
+}
+
+/** Two spellings of one address are one server. */
+function normalUrl (url: string): string {
+  const { origin, pathname } = new URL(url)
+  return origin + pathname.replace(/\/+$/, '')
 }
 
 function count (name: string, value: number): number {

@@ -25,8 +25,8 @@ export interface SyncClient<Database = AnyDatabase> extends RunCalls, LoopCalls,
 
 /**
  * Prepares the file and returns its client. Synchronous. Throws `SyncClientError` (`table_refused`, `wrong_user`,
- * `wrong_device`, `invalid_option`, `busy`) and leaves the file as it was where it cannot. `Database`: the types of the
- * app's tables, as Kysely has them; without it, names are texts and rows have any columns.
+ * `wrong_scope`, `wrong_device`, `invalid_option`, `busy`) and leaves the file as it was where it cannot. `Database`: the
+ * types of the app's tables, as Kysely has them; without it, names are texts and rows have any columns.
  */
 export function createSyncClient<Database = AnyDatabase> (driver: Driver, options: SyncClientOptions<Database>): SyncClient<Database> {
   return openClient(driver, options, surroundings())
@@ -38,7 +38,19 @@ export function openClient<Database = AnyDatabase> (driver: Driver, options: Syn
   const settings = readOptions(options as unknown as SyncClientOptions) // from here on any table is a text
   const tables = openFile(driver, settings)
   const session: Session = {
-    driver, settings, ...tableReader(driver, settings, tables), rules: settings.tables, transport: createTransport(settings), hasShakenHands: false, batchSize: settings.uploadBatchSize, afterCommit: () => {}, onProgress: () => {}
+    driver,
+    settings,
+    ...tableReader(driver, settings, tables),
+    rules: settings.tables,
+    transport: createTransport(settings),
+    user: settings.user,
+    hasShakenHands: false,
+    mayChangeServer: settings.onServerChange === 'rebuild',
+    unexplained: new Set(),
+    batchSize: settings.uploadBatchSize,
+    onRebuild: () => {},
+    afterCommit: () => {},
+    onProgress: () => {}
   }
   adoptExtra(session)
   const core = createCore(session)

@@ -38,7 +38,9 @@ the app answers in its own way. No reply may be cached: each has \`Cache-Control
 3. Upload: give each change a number that this device never used before, freeze the request, and repeat it unchanged
    until a reply arrives. \`applied\`: note \`new_server_version\` unless the row was edited meanwhile; then the newer
    edit is sent next, on that version. \`conflict\`: merge with \`server_row\` and send the result on its version.
-   \`invalid\`: keep the change and show its reason; \`fk_missing\` may be sent again after its parent.
+   \`invalid\`: keep the change and show its reason; \`fk_missing\` may be sent again after its parent. Say in
+   \`next_source_change_id\` what you believe your next number to be: then copies of one database cannot hide changes from
+   each other; a change that is \`source_change_id_passed\` goes again under a new number.
 4. Download: start at \`after=0\`; then pass \`after=next_after\` and \`until=window_until\` of the first page until
    \`has_more\` is false. Apply the pages, the row versions and the cursor in one transaction, and do not queue what
    you apply. Skip rows with pending local changes; their upload will settle them. A reinstalled device adds

@@ -42,6 +42,7 @@ export function loopCalls (core: ClientCore, world: Surroundings): LoopCalls {
     },
     onError: error => events.emit('error', error)
   }, world)
+  core.nudge = () => loop.dispatch('wake')
   core.onShut(() => loop.dispatch('close'))
 
   return {

@@ -143,6 +143,12 @@ export interface components {
              * @example 1
              */
             schema_version?: number;
+            /**
+             * Format: int64
+             * @description One more than the highest source_change_id that this device knows to be its own and used. With it, numbers only go up: a change is not applied under a number below one that was used (source_change_id_passed), and nothing of the batch is where another copy of the device has used numbers that this one does not know (source_change_id_reused).
+             * @example 1
+             */
+            next_source_change_id?: number;
             /** @description The changes to apply. Missing, null or empty is a handshake: nothing is applied and the reply has no statuses. */
             changes?: components["schemas"]["UploadChange"][] | null;
         };
@@ -283,7 +289,7 @@ export interface components {
              * @example constraint_violation
              * @enum {string}
              */
-            reason: "bad_payload" | "unregistered_table" | "fk_missing" | "batch_too_large" | "internal_error" | "constraint_violation" | "not_owner" | "source_change_id_reused" | "rejected" | "read_only";
+            reason: "bad_payload" | "unregistered_table" | "fk_missing" | "batch_too_large" | "internal_error" | "constraint_violation" | "not_owner" | "source_change_id_reused" | "source_change_id_passed" | "rejected" | "read_only";
             /**
              * @description By reason. fk_missing: `missing`, a list of "schema.table:key". constraint_violation: `constraint`, `column`, `sqlstate`. bad_payload: `column` where one is to blame. source_change_id_reused: `next_source_change_id`.
              * @example {

@@ -23,9 +23,13 @@ export type Verdict =
 
 export interface NamedState extends ServerState { table: string, key: string }
 
-export interface UploadReply extends Identity { verdicts: Verdict[] }
+export interface UploadReply extends Identity {
+  verdicts: Verdict[]
+  /** The last position of the stream. */
+  head: number
+}
 
-export interface PageChange extends NamedState { serverId: number }
+export interface PageChange extends NamedState { serverId: number, sourceId: string }
 
 export interface DownloadPage extends Identity {
   changes: PageChange[]
@@ -38,9 +42,10 @@ export interface DownloadPage extends Identity {
 export function readUploadReply (text: string): UploadReply {
   const reply = parse<UploadResponse>(text)
   check(Array.isArray(reply.statuses) && reply.statuses.every(isObject), 'statuses is not an array of objects')
+  check(isPosition(reply.highest_server_seq), 'highest_server_seq is not a position')
   // The raw texts are only needed where a row is told; most replies have none.
   const raw = reply.statuses.some(status => 'server_row' in status) ? elementsOf(membersOf(text).get('statuses') ?? '[]') : []
-  return { ...readIdentity(reply), verdicts: reply.statuses.map((status, i) => readVerdict(status, raw[i])) }
+  return { ...readIdentity(reply), head: reply.highest_server_seq, verdicts: reply.statuses.map((status, i) => readVerdict(status, raw[i])) }
 }
 
 function readVerdict (status: UploadResponse['statuses'][number], raw: string | undefined): Verdict {
@@ -90,6 +95,7 @@ export function readDownloadPage (text: string): DownloadPage {
     check(change.deleted || isObject(change.payload), 'a live row has no payload')
     return {
       serverId: change.server_id,
+      sourceId: String(change.source_id),
       table: change.table,
       key: change.pk,
       version: change.server_version,

@@ -48,4 +48,4 @@ export const TRANSITIONS: Readonly<Record<LoopState, Readonly<Record<LoopEvent, 
 }
 
 /** Errors about which the app has to do something. All others pass by themselves, or when somebody mends the server. */
-export const REFUSALS = new Set(['authentication_failed', 'forbidden', 'upgrade_required', 'wrong_device', 'wrong_user', 'invalid_option', 'table_refused', 'history_changed'])
+export const REFUSALS = new Set(['authentication_failed', 'forbidden', 'upgrade_required', 'wrong_device', 'wrong_user', 'wrong_scope', 'signed_out', 'invalid_option', 'table_refused', 'history_changed'])

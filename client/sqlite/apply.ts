@@ -1,12 +1,15 @@
 import { applyTransaction, type ApplyContext, type ApplyCounts, type ApplyHost } from './apply-context.js'
 import { MAX_ECHO_ROUNDS } from '../limits.js'
-import { dropStage, readState, writeState } from './client-state.js'
+import { dropStage, readState, writeState, type RebuildReason } from './client-state.js'
 import { settleBlocked } from './blocked.js'
 import { settleDangling } from './dangling.js'
 import { repairEchoes } from './echo-repair.js'
 import { reviveOrphans } from './held.js'
+import { compareHistories, type RebuildCounts } from './histories.js'
 import { parkedRows, writeLocal } from './local-row.js'
+import { bringBackLost, keepLostShadow } from './lost.js'
 import { writePayload } from './payload.js'
+import { removeAbsent } from './remove-absent.js'
 import { readRowState } from './row-state.js'
 import { applyServerState } from './server-row.js'
 import { putShadow, readShadow, shadowRows } from './shadow.js'
@@ -16,7 +19,11 @@ export interface AppliedWindow extends ApplyCounts {
   /** Changes in the window. */
   received: number
   cursor: number
+  /** What the window rebuilt; null for a window that only went on. */
+  rebuilt: Rebuilt | null
 }
+
+export interface Rebuilt extends RebuildCounts { reason: RebuildReason }
 
 /**
  * Applies the staged window: its rows, their versions and the cursor become visible in one transaction. The cursor moves
@@ -29,16 +36,23 @@ export function applyWindow (host: ApplyHost): AppliedWindow | null {
   const window = applyTransaction(host, (context, state) => {
     if (state.stage?.complete !== true) return null
     let received = 0
+    const rebuilt = state.rebuild === null ? null : { reason: state.rebuild, queued: 0, diverged: 0, removed: 0 }
+    if (rebuilt?.reason === 'history') {
+      keepLostShadow(context)
+      compareHistories(context, rebuilt)
+    }
     for (const change of stagedChanges(driver)) {
       position = change.serverId
       received++
       applyServerState(context, change.table, change.key, change)
     }
     putBackParked(context)
+    if (rebuilt?.reason === 'expired') removeAbsent(context, rebuilt)
+    driver.run('insert into _sync_seen (source_id) select distinct source_id from _sync_stage where true on conflict do nothing')
     afterTakingOver(context)
     dropStage(driver)
-    writeState(driver, { cursor: state.stage.until, include_self: 0, recheck: 0 })
-    return { ...context.counts, received, cursor: state.stage.until }
+    writeState(driver, { cursor: state.stage.until, include_self: 0, recheck: 0, rebuild: null })
+    return { ...context.counts, received, cursor: state.stage.until, rebuilt }
   }, (table, key) => comesAgain(driver, table, key, position))
   if (window !== null) settleUndecided(host, window)
   return window
@@ -62,6 +76,7 @@ export function settleUndecided (host: ApplyHost, counts?: ApplyCounts): void {
 /** What every transaction that took over server rows ends with. */
 export function afterTakingOver (context: ApplyContext): void {
   retryShadow(context)
+  bringBackLost(context)
   settleBlocked(context)
   // Rows must be what they should be before their parents are looked for, and looking for them writes again.
   repairEchoes(context)

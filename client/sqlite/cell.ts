@@ -19,6 +19,8 @@ export type Row = ReadonlyMap<string, Cell>
 export type CellKind = 'null' | 'integer' | 'real' | 'text' | 'blob' | 'nul-text'
 
 export const NULL_CELL: Cell = 'NULL'
+/** In an image: the server's value before is not known, so that any value of either side counts as a change. Never in a row. */
+export const UNKNOWN_CELL: Cell = '?'
 const INFINITY = '9.0e+999' // as quote() writes it
 
 export function cellKind (cell: Cell): CellKind {
@@ -80,6 +82,11 @@ export function decodeRow (text: string | null): Row | null {
   const row = new Map<string, Cell>()
   for (const [column, cell] of Object.entries(JSON.parse(text) as Record<string, Cell>)) row.set(column, canonicalCell(cell))
   return row
+}
+
+/** A row without the columns that nobody knows. */
+export function knownColumns (row: Row | null): Row | null {
+  return row === null ? null : new Map([...row].filter(([, cell]) => cell !== UNKNOWN_CELL))
 }
 
 /** `over` laid on `under`: columns that `over` does not have keep their value. */

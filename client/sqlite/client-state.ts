@@ -1,14 +1,27 @@
 import type { Driver, SqlParameter } from '../drivers/driver.js'
 
+/**
+ * Why everything is downloaded again. `history`: the server was restored, replaced or rewound. `expired`: the device was away
+ * for longer than the server remembers deletions. `copy`: the file is a copy of another, or was itself restored.
+ */
+export type RebuildReason = 'history' | 'expired' | 'copy'
+
 /** The one row of `_sync_client`. Positions stay below 2^53, so that numbers hold them. */
 export interface ClientState {
-  userId: string
+  /** null: nobody is signed in. */
+  userId: string | null
+  scope: string | null
   givenDeviceId: string | null
   sourceId: string
   nextChangeId: number
-  /** One more than the highest id that the server may have: applied, or frozen and perhaps sent. What it has above is another's. */
+  /** The server's next id as far as this file knows every change below it. */
   ackedNext: number
+  /** One more than the highest id that the server may have from this file: known there, or frozen and perhaps sent. What it has above is another's. */
+  ownNext: number
   epoch: string | null
+  /** The server that the epoch is of. */
+  url: string | null
+  rebuild: RebuildReason | null
   cursor: number
   includeSelf: boolean
   /** The app's migration is under way. */
@@ -21,12 +34,15 @@ export interface ClientState {
 }
 
 interface StateRow {
-  user_id: string
+  user_id: string | null
+  scope: string | null
   given_device_id: string | null
   source_id: string
   next_change_id: number
   acked_next: number
   epoch: string | null
+  url: string | null
+  rebuild: RebuildReason | null
   cursor: number
   include_self: number
   migrating: number
@@ -41,16 +57,20 @@ interface StateRow {
 
 export function readState (driver: Driver): ClientState | null {
   const row = driver.all<StateRow>(
-    `select user_id, given_device_id, source_id, next_change_id, acked_next, epoch, cursor, include_self, migrating, recheck, stamp, progress,
+    `select user_id, scope, given_device_id, source_id, next_change_id, acked_next, epoch, url, rebuild, cursor, include_self, migrating, recheck, stamp, progress,
             stage_after, stage_until, stage_floor, stage_complete from _sync_client`)[0]
   if (row === undefined) return null
   return {
     userId: row.user_id,
+    scope: row.scope,
     givenDeviceId: row.given_device_id,
     sourceId: row.source_id,
     nextChangeId: row.next_change_id,
-    ackedNext: Math.max(row.acked_next, (driver.all<{ n: number | null }>('select max(source_change_id) as n from _sync_outbox')[0]?.n ?? 0) + 1),
+    ackedNext: row.acked_next,
+    ownNext: Math.max(row.acked_next, (driver.all<{ n: number | null }>('select max(source_change_id) as n from _sync_outbox')[0]?.n ?? 0) + 1),
     epoch: row.epoch,
+    url: row.url,
+    rebuild: row.rebuild,
     cursor: row.cursor,
     includeSelf: row.include_self === 1,
     migrating: row.migrating === 1,
@@ -64,7 +84,7 @@ export function readState (driver: Driver): ClientState | null {
 }
 
 /** Columns of `_sync_client` and their new values. */
-export type StateChange = Partial<Record<Exclude<keyof StateRow, 'user_id'> | 'applying', SqlParameter>>
+export type StateChange = Partial<Record<keyof StateRow | 'applying', SqlParameter>>
 
 export function writeState (driver: Driver, change: StateChange): void {
   const columns = Object.keys(change)

@@ -9,7 +9,7 @@ import { reviveEditedHeld } from './pending.js'
 import { tableSql } from './quote.js'
 import { referredRow } from './references.js'
 import { hasKeySql, imageSql, keySql } from './row-sql.js'
-import { readNames } from './row-state.js'
+import { readNames, writeRowState } from './row-state.js'
 import { orderTables } from './table-order.js'
 import type { TableInfo } from './table-info.js'
 import { transact } from './transaction.js'
@@ -127,22 +127,29 @@ function pullAncestors (freezing: Freezing, table: TableInfo, key: string, local
  */
 function freezeDeletions (freezing: Freezing, table: TableInfo): void {
   const { driver } = freezing
-  const sql = `select p.id, p.key, p.image, p.attempts, r.server_version as version from _sync_pending as p
+  const sql = `select p.id, p.key, p.image, p.attempts, r.server_version as version, p.sent is not null and p.sent <> 'deleted' as was_sent from _sync_pending as p
     left join _sync_row as r on r.tbl = p.tbl and r.key = p.key
     where typeof(p.key) = 'text' and +p.tbl = ? and p.id > ?
       and not exists (select 1 from ${tableSql(table)} as t where ${hasKeySql(table, 't', 'p.key')})
       and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key)
     order by p.id limit ?`
   for (let after = 0; !isFull(freezing);) {
-    const rows = driver.all<PendingRow>(sql, [table.name, after, READ_CHUNK_ROWS])
+    const rows = driver.all<PendingRow & { was_sent: number }>(sql, [table.name, after, READ_CHUNK_ROWS])
     for (const row of rows) {
       if (isFull(freezing)) return
       after = row.id
-      if (row.image === null) dropPending(freezing, row.id)
-      else toOutbox(freezing, table, row, { op: 'DELETE', sent: null, payload: null })
+      if (row.image === null) {
+        if (row.was_sent === 1 || row.version === 0) rememberDeletion(freezing, table, row)
+        dropPending(freezing, row.id)
+      } else toOutbox(freezing, table, row, { op: 'DELETE', sent: null, payload: null })
     }
     if (rows.length < READ_CHUNK_ROWS) return
   }
+}
+
+/** A batch that was lost had the row, or the server had it before its restore: if another device or a copy of this file brings it up after all, that is against this deletion. */
+function rememberDeletion (freezing: Freezing, table: TableInfo, { key, version }: PendingRow): void {
+  if (version === null || version === 0) writeRowState(freezing.driver, table.name, key, { version: 0, deleted: true, extra: null, jsonColumns: [] }, freezing.stamp)
 }
 
 function toOutbox (freezing: Freezing, table: TableInfo, row: PendingRow, content: { op: string, sent: string | null, payload: string | null }): void {
@@ -152,8 +159,9 @@ function toOutbox (freezing: Freezing, table: TableInfo, row: PendingRow, conten
   const change = JSON.stringify({ source_change_id: id, schema: freezing.schema, table: table.name, op: content.op, pk: row.key, server_version: version })
     .slice(0, -1) + (content.payload === null ? '}' : `,"payload":${content.payload}}`)
   freezing.driver.run(
-    'insert into _sync_outbox (source_change_id, tbl, key, base_version, image, sent, change, attempts) values (?, ?, ?, ?, ?, ?, ?, ?)',
-    [id, table.name, row.key, version, row.image, content.sent, change, row.attempts])
+    `insert into _sync_outbox (source_change_id, tbl, key, base_version, image, sent, change, attempts, sent_before)
+     values (?, ?, ?, ?, ?, ?, ?, ?, (select sent from _sync_pending where id = ?))`,
+    [id, table.name, row.key, version, row.image, content.sent, change, row.attempts, row.id])
   dropPending(freezing, row.id)
   freezing.count++
   freezing.characters += change.length

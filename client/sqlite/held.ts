@@ -1,7 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
 import { MAX_FK_RETRIES } from '../limits.js'
 import type { ApplyContext, ApplyHost } from './apply-context.js'
-import { decodeRow, overlay, type Row } from './cell.js'
+import { decodeRow, knownColumns, overlay, type Row } from './cell.js'
 import { deleteLocal, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, writePayload } from './payload.js'
 import { reviveEditedHeld } from './pending.js'
@@ -142,7 +142,7 @@ export function discardHeld (context: ApplyContext, id: number): boolean {
     "select tbl, cast(key as text) as key, typeof(key) = 'blob' as is_odd, image from _sync_held where id = cast(? as integer)", [String(id)])[0]
   const table = found === undefined ? undefined : context.tables.get(found.tbl)
   if (found === undefined || table === undefined) return false
-  const image = decodeRow(found.image)
+  const image = knownColumns(decodeRow(found.image))
   if (image === null) {
     // Inside SQLite: a key that cannot travel may not survive the way through JavaScript either.
     const key = '(select key from _sync_held where id = cast(? as integer))'

@@ -3,8 +3,9 @@ import { afterTakingOver, settleUndecided } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
 import { hold } from './held.js'
-import { readOutbox, takeNewSourceId, type OutboxEntry } from './outbox.js'
-import { setPending } from './pending.js'
+import { readOutbox, type OutboxEntry } from './outbox.js'
+import { setPending, setPendingAgain } from './pending.js'
+import { beginRebuild } from './rebuild.js'
 import { referredRow, refersToKey } from './references.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { adoptAbsence, mergeServerState } from './server-row.js'
@@ -32,11 +33,20 @@ export function judge (host: ApplyHost, ids: readonly number[], reply: UploadRep
     const judged: Judged = { applied: 0, conflicts: 0, held: 0, reusedIds: false }
     for (const [i, entry] of outbox.entries()) judgeOne(context, entry, reply.verdicts[i] as Verdict, judged)
     afterTakingOver(context)
-    if (judged.reusedIds) takeNewSourceId(context.driver)
+    noteUsedIds(context, ids.at(-1) as number, reply)
+    if (judged.reusedIds) beginRebuild(context.driver, 'copy', reply.epoch)
     return judged
   })
   settleUndecided(host)
   return judged
+}
+
+/**
+ * Every change of ours up to the batch's last id was judged, so whatever the server has below its next id is known here. What
+ * it has beyond that last id is of a batch that is still in the outbox, or of another copy of this file.
+ */
+function noteUsedIds ({ driver }: ApplyContext, lastId: number, { nextChangeId }: UploadReply): void {
+  driver.run('update _sync_client set acked_next = max(acked_next, cast(? as integer))', [String(Math.min(nextChangeId, lastId + 1))])
 }
 
 function assertFits (ids: readonly number[], verdicts: readonly Verdict[]): void {
@@ -62,6 +72,8 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
         judged.reusedIds = true
         return backToPending(context, entry)
       }
+      // An earlier delivery, whose reply was lost, did not apply it; it gets a new id.
+      if (verdict.reason === 'source_change_id_passed') return backToPending(context, entry)
       return invalid(context, entry, verdict, judged)
   }
 }
@@ -69,7 +81,6 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
 /** What was sent is the server's row now. An edit made since began from it: its image, written by the trigger, is the row as sent. */
 function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'applied' }): void {
   const { driver, stamp } = context
-  driver.run('update _sync_client set acked_next = max(acked_next, ?)', [entry.id + 1])
   if (verdict.version === null && entry.sent !== null) throw broken(`change ${entry.id} was applied, but no version is named`)
   const known = readRowState(driver, entry.table, entry.key)
   if (verdict.version === null) forgetRowState(driver, entry.table, entry.key)
@@ -95,7 +106,7 @@ function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict &
   if (table === undefined) return backToPending(context, entry)
   if (verdict.row.version === 0) return adoptAbsence(context, table, entry.key)
   if (verdict.row.version < entry.baseVersion) {
-    // Only a server that lost its history answers so. Its older row must not replace a newer one without a word.
+    // A rebuild did not explain it. The server's older row must not replace a newer one without a word.
     return invalid(context, entry, {
       status: 'invalid',
       id: entry.id,
@@ -104,7 +115,7 @@ function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict &
       details: null
     }, judged)
   }
-  if (!mergeServerState(context, table, entry.key, entry.image, verdict.row)) keepBase(context, entry, entry.image)
+  if (!mergeServerState(context, table, entry.key, entry.image, verdict.row, entry.sentBefore)) keepBase(context, entry, entry.image)
 }
 
 /** Refused. A newer edit takes over the image and is tried instead; otherwise the row is held. */
@@ -124,7 +135,7 @@ function invalid (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
 }
 
 function backToPending (context: ApplyContext, entry: OutboxEntry): void {
-  setPending(context.driver, entry.table, entry.key, entry.image)
+  setPendingAgain(context.driver, entry.table, entry.key, entry.image, entry.sent)
 }
 
 /** The merge could not be written; the server's row waits in shadow, and the local change keeps its base. */

@@ -1,7 +1,6 @@
 import type { Driver } from '../drivers/driver.js'
 import { decodeRow, type Row } from './cell.js'
-import { dropStage, writeState } from './client-state.js'
-import { randomUuid } from './uuid.js'
+import { readSent } from './pending.js'
 
 /** A frozen change. */
 export interface OutboxEntry {
@@ -14,6 +13,8 @@ export interface OutboxEntry {
   imageText: string | null
   /** The row as sent; null for a deletion. */
   sent: Row | null
+  /** What an earlier batch, of unknown fate, had of the row; undefined for none. */
+  sentBefore: Row | null | undefined
   attempts: number
 }
 
@@ -24,8 +25,8 @@ export function readBatch (driver: Driver, limit: number): { ids: number[], chan
 }
 
 export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
-  return driver.all<{ source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number }>(
-    'select source_change_id, tbl, key, base_version, image, sent, attempts from _sync_outbox order by source_change_id limit ?', [limit])
+  return driver.all<{ source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number, sent_before: string | null }>(
+    'select source_change_id, tbl, key, base_version, image, sent, attempts, sent_before from _sync_outbox order by source_change_id limit ?', [limit])
     .map(row => ({
       id: row.source_change_id,
       table: row.tbl,
@@ -34,24 +35,19 @@ export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
       image: decodeRow(row.image),
       imageText: row.image,
       sent: decodeRow(row.sent),
+      sentBefore: readSent(row.sent_before),
       attempts: row.attempts
     }))
 }
 
-/** Puts the frozen batch back: its changes get new ids and content next time. Only for a new source id. */
-function unfreeze (driver: Driver): void {
-  driver.run(
-    `insert into _sync_pending (tbl, key, image, attempts) select tbl, key, image, attempts from _sync_outbox where true order by source_change_id
-     on conflict (tbl, key) do update set image = excluded.image`)
-  driver.run('delete from _sync_outbox')
-}
-
 /**
- * The file is a copy of another, or was restored: it goes on under a source id of its own. What was frozen is pending
- * again, and everything is downloaded again, with the changes of all ids; rows that are known are passed over by version.
+ * Puts the frozen batch back: its changes get new ids and content next time. Only for a new source id. The server may have
+ * applied the batch unheard: what was sent is kept, so that a row that comes back as it was sent is the base of what was
+ * edited since, and not somebody's edit against it.
  */
-export function takeNewSourceId (driver: Driver): void {
-  unfreeze(driver)
-  dropStage(driver)
-  writeState(driver, { source_id: randomUuid(), next_change_id: 1, acked_next: 1, cursor: 0, include_self: 1 })
+export function unfreeze (driver: Driver): void {
+  driver.run(
+    `insert into _sync_pending (tbl, key, image, attempts, sent) select tbl, key, image, attempts, coalesce(sent, 'deleted') from _sync_outbox where true order by source_change_id
+     on conflict (tbl, key) do update set image = excluded.image, sent = excluded.sent`)
+  driver.run('delete from _sync_outbox')
 }

@@ -12,9 +12,24 @@ export function imageOfEdit (driver: Driver, table: string, key: string): Row | 
   return found === undefined ? undefined : decodeRow(found.image)
 }
 
+/** What an earlier batch had of this row that may be on the server; undefined where there was none. */
+export function sentUnheard (driver: Driver, table: string, key: string): Row | null | undefined {
+  return readSent(driver.all<{ sent: string | null }>('select sent from _sync_pending where tbl = ? and key = ?', [table, key])[0]?.sent ?? null)
+}
+
+export function readSent (sent: string | null): Row | null | undefined {
+  return sent === null ? undefined : sent === 'deleted' ? null : decodeRow(sent)
+}
+
+/** A change that was sent and not applied is pending again. A copy of this file may hold the same change, and bring it up. */
+export function setPendingAgain (driver: Driver, table: string, key: string, image: Row | null, sent: Row | null): void {
+  setPending(driver, table, key, image)
+  driver.run('update _sync_pending set sent = ? where tbl = ? and key = ?', [sent === null ? 'deleted' : encodeRow(sent), table, key])
+}
+
 /** Makes a row pending against the server's row `image`, or gives the change that waits already this base. */
 export function setPending (driver: Driver, table: string, key: string, image: Row | null): void {
-  driver.run('insert into _sync_pending (tbl, key, image) values (?, ?, ?) on conflict (tbl, key) do update set image = excluded.image',
+  driver.run('insert into _sync_pending (tbl, key, image) values (?, ?, ?) on conflict (tbl, key) do update set image = excluded.image, sent = null',
     [table, key, image === null ? null : encodeRow(image)])
   driver.run('delete from _sync_held where tbl = ? and key = ?', [table, key])
 }

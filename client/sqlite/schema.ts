@@ -9,12 +9,15 @@ const VERSION_1 = `
 -- One row: who this file belongs to, where it stands, and what is going on.
 create table _sync_client (
   id integer primary key check (id = 1),
-  user_id text not null,
+  user_id text,                                -- null: nobody is signed in
+  scope text,                                  -- null: the user's own stream
   given_device_id text,                        -- what the app asked for; source_id differs after a rotation
   source_id text not null,
   next_change_id integer not null default 1,   -- ids are never used again, whatever becomes of their change
-  acked_next integer not null default 1,       -- one more than the highest id that the server is known to have applied
+  acked_next integer not null default 1,       -- the server's next id as far as every id below it is known to be this file's
   epoch text,                                  -- null until the first handshake
+  url text,                                    -- the server that said so, normalised
+  rebuild text,                                -- why everything is downloaded again; null where it is not
   cursor integer not null default 0,
   include_self integer not null default 0,     -- the next window also brings this device's own changes
   applying integer not null default 0,         -- 1 or 2 only inside a transaction in which the client writes: capture rests; 2: echoes are noted
@@ -53,6 +56,7 @@ create table _sync_pending (
   key any not null,
   image text,
   attempts integer not null default 0,         -- times it was refused and tried again by itself
+  sent text,                                   -- the row in an earlier batch that may be on the server, by us or by a copy of this file ('deleted' for none): if it is, it is the base
   unique (tbl, key)
 ) strict;
 
@@ -66,6 +70,7 @@ create table _sync_outbox (
   sent text,                                   -- the row as sent, null for a deletion
   change text not null,                        -- the change as it stands in the request
   attempts integer not null,
+  sent_before text,                            -- as _sync_pending.sent: what an earlier batch had of the row
   unique (tbl, key)
 ) strict;
 
@@ -98,6 +103,12 @@ create table _sync_shadow (
   unique (tbl, key)
 ) strict;
 
+-- Rows that could not be shown when the server lost them: only this device has them.
+create table _sync_lost (tbl text not null, key text not null, payload text not null, primary key (tbl, key)) strict, without rowid;
+
+-- Sources whose changes this device has seen: after a restore they tell the old history from what came since.
+create table _sync_seen (source_id text primary key) strict, without rowid;
+
 -- The window on its way, page by page.
 create table _sync_stage (
   server_id integer primary key,
@@ -105,8 +116,10 @@ create table _sync_stage (
   key text not null,
   server_version integer not null,
   deleted integer not null,
-  payload text
+  payload text,
+  source_id text not null
 ) strict;
+create index _sync_stage_row on _sync_stage (tbl, key);
 
 -- Automatic decisions, for people.
 create table _sync_conflict (

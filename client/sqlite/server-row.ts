@@ -1,11 +1,11 @@
 import { decide } from '../conflict/decide.js'
 import type { ServerState } from '../http/read-reply.js'
 import type { ApplyContext } from './apply-context.js'
-import { equalRows, overlay, type Row } from './cell.js'
+import { equalRows, knownColumns, overlay, UNKNOWN_CELL, type Row } from './cell.js'
 import { recordConflict } from './conflict-log.js'
 import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
-import { imageOfEdit, isFrozen, setPending, settle } from './pending.js'
+import { imageOfEdit, isFrozen, sentUnheard, setPending, settle } from './pending.js'
 import { noteMissedEdit } from './recheck.js'
 import { forgetRowState, readRowState, writeRowState } from './row-state.js'
 import { dropShadow, foldStates, putShadow, readShadow } from './shadow.js'
@@ -38,7 +38,10 @@ export function applyServerState (context: ApplyContext, tableName: string, key:
   if (isFrozen(context.driver, tableName, key)) return putShadow(context, tableName, key, state, 'frozen', 'The row is being uploaded.')
 
   const image = imageOfEdit(context.driver, tableName, key)
-  if (image === undefined) takeOver(context, table, key, state)
+  if (known?.version === 0 && !state.deleted && (image === undefined ? known.deleted : image === null && readLocal(context, table, key) === null)) {
+    // Deleted here before the server lost the row, and brought back by another device since: two pasts (see histories.ts).
+    mergeServerState(context, table, key, new Map(table.columns.map(({ name }) => [name, UNKNOWN_CELL])), state)
+  } else if (image === undefined) takeOver(context, table, key, state)
   else mergeServerState(context, table, key, image, state)
 }
 
@@ -66,14 +69,16 @@ function takeOver (context: ApplyContext, table: TableInfo, key: string, state: 
 }
 
 /**
- * Merges the server's row into a row with local edits that began from `image`. Row, image and version change together, or,
+ * Merges the server's row into a row with local edits that began from `base`. Row, image and version change together, or,
  * where the result cannot be written, nothing does and the server's row waits in shadow. Returns whether it was merged.
  */
-export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, image: Row | null, state: ServerState): boolean {
+export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState, sent = sentUnheard(context.driver, table.name, key)): boolean {
   const read = readState(context, table, key, state)
   if (read === 'kept') return false
   const local = readLocal(context, table, key)
-  const server = read === null ? null : overlay(image, read.row)
+  // Our own batch, applied unheard: what was edited since was edited on it.
+  const image = sent !== undefined && isAs(sent, read) ? sent : base
+  const server = read === null ? null : overlay(knownColumns(image), read.row)
   const decided = decide(context, table, key, { image, local, server, version: state.version })
   if ('problem' in decided) {
     if (decided.reason === 'resolver' && decided.isNew) return failResolver(context, table, key, image, state, decided.problem)
@@ -106,6 +111,10 @@ function failResolver (context: ApplyContext, table: TableInfo, key: string, ima
   putShadow(context, table.name, key, state, 'resolver', message)
   setPending(context.driver, table.name, key, image)
   return false
+}
+
+function isAs (sent: Row | null, read: ReadPayload | null): boolean {
+  return sent === null || read === null ? sent === read : equalRows(sent, overlay(sent, read.row))
 }
 
 /** The server has never had this row: what the device holds is sent as new. */

@@ -11,13 +11,13 @@ import { transact } from './transaction.js'
 export function stagePage (driver: Driver, asked: ClientState, page: DownloadPage): boolean {
   return transact(driver, () => {
     const state = readState(driver) as ClientState
-    const isSame = state.cursor === asked.cursor && state.sourceId === asked.sourceId && state.epoch === asked.epoch &&
+    const isSame = state.cursor === asked.cursor && state.sourceId === asked.sourceId && state.epoch === asked.epoch && state.userId === asked.userId && state.rebuild === asked.rebuild &&
       state.stage?.after === asked.stage?.after && state.stage?.until === asked.stage?.until && state.stage?.complete === asked.stage?.complete
     if (!isSame) return false
     for (const change of page.changes) {
       driver.run(
-        'insert into _sync_stage (server_id, tbl, key, server_version, deleted, payload) values (?, ?, ?, ?, ?, ?)',
-        [change.serverId, change.table, change.key, change.version, change.deleted ? 1 : 0, change.payload])
+        'insert into _sync_stage (server_id, tbl, key, server_version, deleted, payload, source_id) values (?, ?, ?, ?, ?, ?, ?)',
+        [change.serverId, change.table, change.key, change.version, change.deleted ? 1 : 0, change.payload, change.sourceId])
     }
     writeState(driver, {
       stage_after: page.nextAfter,
@@ -33,12 +33,12 @@ export function stagePage (driver: Driver, asked: ClientState, page: DownloadPag
 /** The staged window in the order of the stream, a chunk at a time. */
 export function * stagedChanges (driver: Driver): Generator<PageChange> {
   for (let after = 0; ;) {
-    const rows = driver.all<{ server_id: number, tbl: string, key: string, server_version: number, deleted: number, payload: string | null }>(
-      'select server_id, tbl, key, server_version, deleted, payload from _sync_stage where server_id > ? order by server_id limit ?',
+    const rows = driver.all<{ server_id: number, tbl: string, key: string, server_version: number, deleted: number, payload: string | null, source_id: string }>(
+      'select server_id, tbl, key, server_version, deleted, payload, source_id from _sync_stage where server_id > ? order by server_id limit ?',
       [after, READ_CHUNK_ROWS])
     for (const row of rows) {
       after = row.server_id
-      yield { serverId: row.server_id, table: row.tbl, key: row.key, version: row.server_version, deleted: row.deleted === 1, payload: row.payload }
+      yield { serverId: row.server_id, table: row.tbl, key: row.key, version: row.server_version, deleted: row.deleted === 1, payload: row.payload, sourceId: row.source_id }
     }
     if (rows.length < READ_CHUNK_ROWS) return
   }
@@ -46,6 +46,5 @@ export function * stagedChanges (driver: Driver): Generator<PageChange> {
 
 /** Whether the staged window has a change of this row after `serverId`. Only asked where two rows want one unique value. */
 export function comesAgain (driver: Driver, table: string, key: string, serverId: number): boolean {
-  driver.exec('create index if not exists _sync_stage_row on _sync_stage (tbl, key)')
   return driver.all('select 1 from _sync_stage where tbl = ? and key = ? and server_id > ? limit 1', [table, key, serverId]).length > 0
 }

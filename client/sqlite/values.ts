@@ -1,5 +1,5 @@
 import { bytesOfHex } from './bytes.js'
-import { cellKind, hexOf, realOf, textOf, type Cell, type Row } from './cell.js'
+import { cellKind, hexOf, knownColumns, realOf, textOf, type Cell, type Row } from './cell.js'
 
 /** A value as the app sees it; integers that a number would round are bigints. */
 export type SqlValue = null | number | bigint | string | Uint8Array
@@ -7,7 +7,8 @@ export type SqlValue = null | number | bigint | string | Uint8Array
 export type RowValues = Record<string, SqlValue>
 
 export function valuesOf (row: Row | null): RowValues | null {
-  return row === null ? null : Object.fromEntries([...row].map(([column, cell]) => [column, valueOf(cell)]))
+  const known = knownColumns(row)
+  return known === null ? null : Object.fromEntries([...known].map(([column, cell]) => [column, valueOf(cell)]))
 }
 
 export function valueOf (cell: Cell): SqlValue {

@@ -2,12 +2,14 @@ import { SyncClientError } from '../errors.js'
 import { checkPage, readDownloadPage } from '../http/read-reply.js'
 import type { DownloadQuery } from '../http/wire.js'
 import { MAX_PAGES_PER_WINDOW, MAX_WINDOW_RESTARTS } from '../limits.js'
-import { afterTakingOver, applyWindow } from '../sqlite/apply.js'
+import { afterTakingOver, applyWindow, type Rebuilt } from '../sqlite/apply.js'
 import { applyTransaction } from '../sqlite/apply-context.js'
 import { dropStage, writeState } from '../sqlite/client-state.js'
+import { beginRebuild } from '../sqlite/rebuild.js'
 import { stagePage } from '../sqlite/stage.js'
 import { transact } from '../sqlite/transaction.js'
 import { shakeHands } from './handshake.js'
+import { throughRebuilds } from './history.js'
 import { assertSameIdentity, stateOf, type Session } from './session.js'
 
 export interface DownloadReport {
@@ -25,6 +27,8 @@ export interface DownloadReport {
   conflicts: number
   /** The device holds everything up to this position of the stream. */
   cursor: number
+  /** What the window rebuilt, where it did. */
+  rebuilt: Rebuilt | null
 }
 
 /**
@@ -32,10 +36,23 @@ export interface DownloadReport {
  * pages the next call goes on with the page that is missing; after one between the last page and applying, it applies.
  */
 export async function downloadWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {
+  return await throughRebuilds(session, signal, async () => {
+    await shakeHands(session, signal)
+    return await takeWindow(session, limit, signal)
+  })
+}
+
+/** A rebuild that is under way comes before anything is uploaded. */
+export async function finishRebuild (session: Session, signal: AbortSignal | undefined): Promise<void> {
   await shakeHands(session, signal)
+  if (stateOf(session).rebuild !== null) await takeWindow(session, session.settings.downloadLimit, signal)
+}
+
+async function takeWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {
   const pages = await stageWindow(session, limit, signal)
   const window = applyWindow(session)
-  if (window === null) return { pages, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: stateOf(session).cursor }
+  if (window === null) return { pages, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: stateOf(session).cursor, rebuilt: null }
+  if (window.rebuilt !== null) session.onRebuild({ ...window.rebuilt, phase: 'done' })
   return { pages, ...window }
 }
 
@@ -59,10 +76,10 @@ async function stageWindow (session: Session, limit: number, signal: AbortSignal
       // A device that starts at 0 may read below the floor until its first window ends, if the floor stays where it was.
       ...(state.cursor === 0 && state.stage !== null ? { floor: state.stage.floor } : {})
     }
-    const page = readDownloadPage(await fetchPage(session, query, state.sourceId, signal))
+    const page = readDownloadPage(await session.transport.download(query, { sourceId: state.sourceId, signal }))
     assertSameIdentity(state, page)
     checkPage(page, after)
-    const isCopy = page.nextChangeId > state.ackedNext
+    const isCopy = page.nextChangeId > state.ownNext
     if (!isCopy && stagePage(session.driver, state, page)) {
       pages++
       session.onProgress({ phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor })
@@ -76,24 +93,30 @@ async function stageWindow (session: Session, limit: number, signal: AbortSignal
   throw new SyncClientError('protocol_error', `A window has more than ${MAX_PAGES_PER_WINDOW} pages.`)
 }
 
-async function fetchPage (session: Session, query: DownloadQuery, sourceId: string, signal: AbortSignal | undefined): Promise<string> {
-  try {
-    return await session.transport.download(query, { sourceId, signal })
-  } catch (error) {
-    // What was staged is of a history, or of a time, that is gone.
-    if (error instanceof SyncClientError && error.code === 'cursor_expired') transact(session.driver, () => dropStage(session.driver))
-    throw error
-  }
-}
-
 /** Everything from the start, this device's own changes included; local edits are kept and merged. */
 export async function hydrate (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {
-  await shakeHands(session, signal)
+  await throughRebuilds(session, signal, async () => { await shakeHands(session, signal) })
   transact(session.driver, () => {
     dropStage(session.driver)
     writeState(session.driver, { cursor: 0, include_self: 1 })
   })
-  return downloadWindow(session, limit, signal)
+  return await downloadWindow(session, limit, signal)
+}
+
+/** Compares everything with the server as after a restore: what it lacks is sent again. The app says so, also to a server that is not the file's. */
+export async function rebuild (session: Session, signal: AbortSignal | undefined): Promise<DownloadReport> {
+  session.mayChangeServer = true
+  try {
+    await shakeHands(session, signal)
+    if (stateOf(session).rebuild !== 'history') {
+      transact(session.driver, () => beginRebuild(session.driver, 'history', stateOf(session).epoch))
+      session.hasShakenHands = false
+      session.onRebuild({ reason: 'history', phase: 'begun' })
+    }
+    return await downloadWindow(session, session.settings.downloadLimit, signal)
+  } finally {
+    session.mayChangeServer = session.settings.onServerChange === 'rebuild'
+  }
 }
 
 /** Looks again at rows in shadow, without the server: after the app or `discardHeld` made room. */

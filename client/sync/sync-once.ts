@@ -20,7 +20,7 @@ export interface SyncReport {
  */
 export async function syncOnce (session: Session, limit: number, signal: AbortSignal | undefined): Promise<SyncReport> {
   const upload: UploadReport = { sent: 0, applied: 0, conflicts: 0, held: 0, pending: 0 }
-  const download: DownloadReport = { pages: 0, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: 0 }
+  const download: DownloadReport = { pages: 0, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: 0, rebuilt: null }
   for (let rounds = 1; ; rounds++) {
     const drained = await drain(session, signal, upload)
     addDownload(download, await downloadWindow(session, limit, signal))
@@ -72,4 +72,5 @@ function addDownload (total: DownloadReport, one: DownloadReport): void {
   total.shadowed += one.shadowed
   total.conflicts += one.conflicts
   total.cursor = one.cursor
+  total.rebuilt ??= one.rebuilt
 }

@@ -5,8 +5,12 @@ import { freeze } from '../sqlite/freeze.js'
 import { hold } from '../sqlite/held.js'
 import { judge, type Judged } from '../sqlite/judge.js'
 import { readBatch, readOutbox } from '../sqlite/outbox.js'
-import { shakeHands } from './handshake.js'
-import { assertSameIdentity, stateOf, type Session } from './session.js'
+import { beginRebuild } from '../sqlite/rebuild.js'
+import { transact } from '../sqlite/transaction.js'
+import { finishRebuild } from './download.js'
+import { isRewound } from './handshake.js'
+import { throughRebuilds } from './history.js'
+import { assertSameIdentity, historyChanged, stateOf, type Session } from './session.js'
 
 export interface UploadReport {
   /** Changes that were sent and judged. */
@@ -26,7 +30,11 @@ export interface UploadReport {
  * freeze (the batch in the outbox), send (maybe applied; it goes again), judge (all or nothing).
  */
 export async function uploadOnce (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
-  await shakeHands(session, signal)
+  return await throughRebuilds(session, signal, async () => await uploadBatch(session, signal))
+}
+
+async function uploadBatch (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
+  await finishRebuild(session, signal)
   const heldBefore = countHeld(session)
   freeze(session.driver, session, session.settings.schema, session.batchSize)
   const batch = readBatch(session.driver, session.batchSize)
@@ -36,17 +44,41 @@ export async function uploadOnce (session: Session, signal: AbortSignal | undefi
   if (reply === 'too-large' || isTooLarge(reply)) {
     return report(session, 0, null, makeSmaller(session, batch.ids))
   }
+  requireOnward(session, batch.ids, reply)
   const judged = judge(session, batch.ids, reply)
   session.batchSize = Math.min(session.settings.uploadBatchSize, session.batchSize * 2)
   // A new source id has to introduce itself; and if someone else uses ours, that has to be found out before the next request.
-  if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).ackedNext) session.hasShakenHands = false
+  if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).ownNext) session.hasShakenHands = false
   return report(session, judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
+}
+
+/**
+ * A server that knows less than it has told this device was rewound. Its verdicts are not used: the rebuild sees what it
+ * holds. Where a rebuild has not explained a row, only that row is held, and the rest goes on.
+ */
+function requireOnward (session: Session, ids: number[], reply: UploadReply): void {
+  const isBehind = transact(session.driver, () => {
+    const state = stateOf(session)
+    const outbox = new Map(readOutbox(session.driver, ids.length).map(entry => [entry.id, entry]))
+    const behind = reply.verdicts.flatMap(verdict => {
+      const entry = outbox.get(verdict.id)
+      const name = `${entry?.table}:${entry?.key}`
+      return verdict.status !== 'conflict' || entry === undefined || verdict.row.version >= entry.baseVersion || session.unexplained.has(name) ? [] : [name]
+    })
+    if (behind.length === 0 && !isRewound(state, reply)) return false
+    session.unexplained = new Set(behind)
+    beginRebuild(session.driver, 'history', state.epoch)
+    return true
+  })
+  if (!isBehind) return
+  session.onRebuild({ reason: 'history', phase: 'begun' })
+  throw historyChanged()
 }
 
 async function send (session: Session, batch: { changes: string[] }, signal: AbortSignal | undefined): Promise<UploadReply | 'too-large'> {
   const state = stateOf(session)
   // Put together as text: the changes are sent as they were frozen, byte for byte.
-  const body = JSON.stringify({ last_server_seq_seen: state.cursor, epoch: state.epoch }).slice(0, -1) + `,"changes":[${batch.changes.join(',')}]}`
+  const body = JSON.stringify({ last_server_seq_seen: state.cursor, epoch: state.epoch, next_source_change_id: state.ackedNext }).slice(0, -1) + `,"changes":[${batch.changes.join(',')}]}`
   try {
     const reply = readUploadReply(await session.transport.upload(body, { sourceId: state.sourceId, signal }))
     assertSameIdentity(state, reply)

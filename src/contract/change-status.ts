@@ -27,7 +27,8 @@ export const ConflictStatusSchema = Type.Object({
 /** Why a change was refused. Clients keep and show a change with a reason they do not know. */
 export const INVALID_REASONS = [
   'bad_payload', 'unregistered_table', 'fk_missing', 'batch_too_large', 'internal_error',
-  'constraint_violation', 'not_owner', 'source_change_id_reused', 'rejected', 'read_only'
+  'constraint_violation', 'not_owner', 'source_change_id_reused', 'source_change_id_passed',
+  'rejected', 'read_only'
 ] as const
 export type InvalidReason = typeof INVALID_REASONS[number]
 

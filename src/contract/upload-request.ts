@@ -16,6 +16,13 @@ export const UploadRequestSchema = Type.Object({
     description: 'The version of the app\'s schema on the device. Below the app\'s minimum the reply is 426 upgrade_required.',
     examples: [1]
   })),
+  next_source_change_id: Type.Optional(Type.Integer({
+    format: 'int64',
+    minimum: 1,
+    maximum: Number.MAX_SAFE_INTEGER + 1,
+    description: 'One more than the highest source_change_id that this device knows to be its own and used. With it, numbers only go up: a change is not applied under a number below one that was used (source_change_id_passed), and nothing of the batch is where another copy of the device has used numbers that this one does not know (source_change_id_reused).',
+    examples: [1]
+  })),
   changes: Type.Optional(Type.Union([
     Type.Array(ref(UploadChangeSchema)),
     Type.Null()

@@ -12,6 +12,13 @@ export interface Known {
   ledger: ReadonlyMap<number, LedgerEntry>
   /** A client of the original generation, which sends no epoch: a few verdicts have a form that it understands. */
   olderClient: boolean
+  /** For a device that wants its numbers to go up only; null for one that did not say so. */
+  numbers: {
+    /** The highest number that its source had used before the batch. */
+    highest: number
+    /** Another copy of the device has used a number that this one must know, and does not. */
+    hasGap: boolean
+  } | null
 }
 
 /** A payload on its way into the log. */
@@ -88,6 +95,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
   const claimed = new Map<number, LedgerEntry>()
   const spoiled = new Set<string>()
   const writes: Write[] = []
+  const isForked = known.numbers !== null && (known.numbers.hasGap || hasOtherContent(changes, known.ledger, spellings))
 
   const decisions = changes.map((change): Decision => {
     const decision = judgeOne(change)
@@ -113,7 +121,12 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     const refusal = change.refusal ?? (spoiled.has(change.row) ? null : refused.get(change.index))
     if (refusal !== null && refusal !== undefined) return { verdict: 'invalid', change, refusal }
     if (spoiled.has(change.row)) return conflict(change)
-    return judgeVersion(change, earlier !== undefined)
+    const decision = judgeVersion(change, earlier !== undefined)
+    if (known.numbers === null || decision.verdict === 'conflict' || decision.verdict === 'invalid') return decision
+    // What the other copy of a device did not see must not be hidden from it as its own.
+    if (isForked) return { verdict: 'invalid', change, refusal: REUSED }
+    if (decision.verdict === 'write' && change.sourceChangeId <= known.numbers.highest) return { verdict: 'invalid', change, refusal: PASSED }
+    return decision
   }
 
   function judgeVersion (change: PreparedChange, takesNumber: boolean): Decision {
@@ -145,6 +158,14 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
   }
 }
 
+/** Whether the source has used one of the batch's numbers for something else: the batch comes from a copy of the device. */
+function hasOtherContent (changes: Array<PreparedChange | UnreadableChange>, ledger: ReadonlyMap<number, LedgerEntry>, spellings: Map<string, string>): boolean {
+  return changes.some(change => {
+    const earlier = 'unreadable' in change ? undefined : ledger.get(change.sourceChangeId)
+    return earlier !== undefined && !isSameContent(change as PreparedChange, earlier, spellings)
+  })
+}
+
 /** A change of the batch as the ledger would have it. */
 function toEntry ({ table, pk, op, payload }: PreparedChange, version: number): LedgerEntry {
   return { tableId: table.id, pk, deletes: op === 'DELETE', version, serverId: 0, payload, carried: 0, digest: null }
@@ -174,6 +195,8 @@ const LAST_VERSION: Refusal = { reason: 'bad_payload', message: `The row has rea
 
 /** The next free number is only known when the whole batch is judged; the reply adds it. */
 const REUSED: Refusal = { reason: 'source_change_id_reused', message: 'This source has already used this source_change_id for another change.' }
+
+const PASSED: Refusal = { reason: 'source_change_id_passed', message: 'This source has used a higher number since; send the change under a new one.' }
 
 /**
  * Writes whose foreign keys point at rows that are not live in the scope once the batch is through. Parents and children

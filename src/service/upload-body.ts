@@ -44,10 +44,10 @@ export function parseUploadBody (text: string): UploadBody {
     const first = firstFault(request)
     throw new SyncError('invalid_request', `The body does not match the contract${first === undefined ? '' : ` at ${first.path === '' ? '/' : first.path}: ${first.message}`}.`)
   }
-  const { changes: sent, last_server_seq_seen: seen, epoch, schema_version: version } = request
+  const { changes: sent, last_server_seq_seen: seen, epoch, schema_version: version, next_source_change_id: next } = request
   const changes = sent ?? []
   // What nobody reads is not kept while the upload waits for its turn.
-  const known = { ...(sent === undefined ? {} : { changes: sent }), ...(seen === undefined ? {} : { last_server_seq_seen: seen }), ...(epoch === undefined ? {} : { epoch }), ...(version === undefined ? {} : { schema_version: version }) }
+  const known = { ...(sent === undefined ? {} : { changes: sent }), ...(seen === undefined ? {} : { last_server_seq_seen: seen }), ...(epoch === undefined ? {} : { epoch }), ...(version === undefined ? {} : { schema_version: version }), ...(next === undefined ? {} : { next_source_change_id: next }) }
   return { request: known, changes, bytes: text.length, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
 }
 

@@ -4,7 +4,7 @@ import { MAX_TOUCHED_BYTES } from '../limits.js'
 import type { Catalog, CatalogSnapshot } from '../materializer/catalog.js'
 import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
-import { readLedger, type Spend } from '../storage/change-log.js'
+import { hasUsed, readLedger, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import { readFailed } from '../storage/materialize-failure.js'
 import type { Metadata } from '../storage/metadata.js'
@@ -83,7 +83,7 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
     const stream = await lockStream(trx, identity.scope)
     requireSameHistory(stream, request.epoch)
     const source = await ensureSource(trx, stream.scopeId, identity)
-    const known = await readKnown(trx, metadata, stream, source, prepared, request.epoch === undefined, spend)
+    const known = await readKnown(trx, metadata, stream, source, prepared, request, spend)
     const failed = await readFailed(trx, metadata, stream.scopeId, rowsThatMayHaveFailed(prepared, failedTables))
     const settled = await settle({
       trx,
@@ -147,7 +147,7 @@ export function requireSameHistory (stream: Stream, epoch: string | undefined): 
 }
 
 /** Reads what the verdicts depend on, set by set. Runs after the statement that took the lock. */
-async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream: Stream, source: Source, prepared: Array<PreparedChange | UnreadableChange>, olderClient: boolean, spend: Spend): Promise<Known> {
+async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream: Stream, source: Source, prepared: Array<PreparedChange | UnreadableChange>, { epoch, next_source_change_id: expected }: UploadBody['request'], spend: Spend): Promise<Known> {
   const keys = new Map<string, RowKey>()
   const replayable = new Set<number>()
   for (const change of prepared) {
@@ -160,6 +160,14 @@ async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream
   return {
     rows: await readRowStates(trx, metadata, stream.scopeId, [...keys.values()]),
     ledger: await readLedger(trx, metadata, stream.scopeId, source.no, [...replayable], spend),
-    olderClient
+    olderClient: epoch === undefined,
+    numbers: expected === undefined
+      ? null
+      : { highest: source.maxChangeId, hasGap: source.maxChangeId >= expected && await hasUsed(trx, metadata, stream.scopeId, source.no, expected, lowestNumber(prepared)) }
   }
+}
+
+/** Below it are the numbers that the device must have had verdicts about. */
+function lowestNumber (prepared: Array<PreparedChange | UnreadableChange>): number {
+  return prepared.reduce((lowest, change) => Math.min(lowest, 'unreadable' in change ? Number(change.idText) : change.sourceChangeId), Number.MAX_SAFE_INTEGER)
 }

@@ -49,6 +49,15 @@ export async function readLedger (trx: Transaction<Database>, metadata: Metadata
   }]))
 }
 
+/** Whether the source has a change under a number from `from` to below `below`. */
+export async function hasUsed (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, from: number, below: number): Promise<boolean> {
+  const { rows } = await sql`
+    select from ${metadata.table('change_log')}
+    where scope_id = ${String(scopeId)}::bigint and source_no = ${sourceNo}::int
+      and source_change_id >= ${String(from)}::bigint and source_change_id < ${String(below)}::bigint limit 1`.execute(trx)
+  return rows.length > 0
+}
+
 /** Payloads as stored, by position. */
 export async function readPayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, serverIds: number[], spend: Spend): Promise<Map<number, string | null>> {
   if (serverIds.length === 0) return new Map()

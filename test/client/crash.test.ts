@@ -1,25 +1,9 @@
 // D1, D2, D3, D7, B2: the device dies at every single driver call and at every network exchange of a scripted day, starts
 // again, and ends as if nothing had happened.
 import t, { type Test } from 'tap'
-import type { Driver } from '../../client/index.js'
 import { createDevice, id, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
-
-class Crash extends Error {}
-
-/** A driver whose n-th call dies, and every call after it: the process is gone. */
-function mortal (driver: Driver, clock: { left: number }): Driver {
-  const tick = (): void => {
-    if (--clock.left <= 0) throw new Crash('dead')
-  }
-  return {
-    exec (sql) { tick(); driver.exec(sql) },
-    run (sql, params) { tick(); return driver.run(sql, params) },
-    all (sql, params) { tick(); return driver.all(sql, params) },
-    close () { driver.close() },
-    get inTransaction () { return driver.inTransaction }
-  }
-}
+import { Crash, mortal, picture } from './mortal.js'
 
 /** The world before the day: two synced authors, and what happened to them on both sides since. */
 async function prepare (t: Test): Promise<{ server: FakeServer, device: Device, file: string }> {
@@ -41,17 +25,6 @@ async function prepare (t: Test): Promise<{ server: FakeServer, device: Device, 
   `)
   server.refuse = change => change.pk === id(23) ? { reason: 'rejected', message: 'No.' } : null
   return { server, device, file: device.file }
-}
-
-function picture (server: FakeServer, device: Device): unknown {
-  return {
-    authors: device.all('select * from authors order by id'),
-    posts: device.all('select * from posts order by id'),
-    held: device.client.held().map(({ key, reason }) => ({ key, reason })),
-    server: [...server.rows].map(([key, { payload }]) => [key, payload]).sort(),
-    status: { ...device.client.status(), conflicts: 0, cursor: 0, lastError: null },
-    versions: device.all('select tbl, key, server_version, deleted from _sync_row order by tbl, key')
-  }
 }
 
 t.test('the fault-free day', async t => {

@@ -26,7 +26,9 @@ export interface Device {
   pending: () => string[]
 }
 
-export interface DeviceOptions extends Partial<SyncClientOptions> {
+export interface DeviceOptions extends Omit<Partial<SyncClientOptions>, 'userId'> {
+  /** Default 'ann'; null: opened without a user. */
+  userId?: string | null
   server?: FakeServer
   sql?: string
   file?: string
@@ -34,7 +36,7 @@ export interface DeviceOptions extends Partial<SyncClientOptions> {
 }
 
 /** A device on an SQLite file of its own. */
-export function createDevice (t: Test, { server = new FakeServer(), sql = SCHEMA, file, wrap = driver => driver, ...options }: DeviceOptions = {}): Device {
+export function createDevice (t: Test, { server = new FakeServer(), sql = SCHEMA, file, wrap = driver => driver, userId = 'ann', ...options }: DeviceOptions = {}): Device {
   const place = file ?? path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'oversync-client-')), 'app.db')
   if (file === undefined) t.teardown(() => fs.rmSync(path.dirname(place), { recursive: true, force: true }))
   const isNew = !fs.existsSync(place)
@@ -45,7 +47,7 @@ export function createDevice (t: Test, { server = new FakeServer(), sql = SCHEMA
   if (isNew) db.exec(sql)
   const driver = wrap(betterSqlite3(db))
   const client = createSyncClient(driver, {
-    url: 'http://server.test/sync', schema: 'business', tables: ['authors', 'posts'], userId: 'ann', fetch: server.fetch, ...options
+    url: 'http://server.test/sync', schema: 'business', tables: ['authors', 'posts'], fetch: server.fetch, ...(userId === null ? {} : { userId }), ...options
   })
   const all = (query: string, ...params: unknown[]): Array<Record<string, unknown>> => db.prepare(query).all(...params) as Array<Record<string, unknown>>
   return {
@@ -57,7 +59,7 @@ export function createDevice (t: Test, { server = new FakeServer(), sql = SCHEMA
     pending: () => all('select tbl, cast(key as text) as key from _sync_pending order by id').map(row => `${row['tbl'] as string}:${row['key'] as string}`),
     reopen (more = {}) {
       db.close()
-      return createDevice(t, { server, sql, file: place, wrap, ...options, ...more })
+      return createDevice(t, { server, sql, file: place, wrap, userId, ...options, ...more })
     }
   }
 }

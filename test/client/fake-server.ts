@@ -29,6 +29,9 @@ export class FakeServer {
   uploads: Array<{ source: string, body: string, changes: Sent[] }> = []
   downloads: URLSearchParams[] = []
   pageSize = Infinity
+  /** Below it, deletions are forgotten. */
+  floor = 0
+  #head = 0
   /** Answers of the judge that replace the usual one, by nothing more than the change. */
   verdict: (change: Sent) => Record<string, unknown> | null = () => null
   #ledger = new Map<string, Entry | { version: number | null, content: string }>()
@@ -54,6 +57,10 @@ export class FakeServer {
     return this.#append(source, this.nextId(source), table, pk, text)
   }
 
+  get head (): number {
+    return Math.max(this.#head, this.log.at(-1)?.serverId ?? 0)
+  }
+
   payload (table: string, pk: string): Record<string, unknown> | null | undefined {
     const row = this.rows.get(`${table}:${pk}`)
     return row === undefined ? undefined : row.payload === null ? null : JSON.parse(row.payload) as Record<string, unknown>
@@ -72,12 +79,42 @@ export class FakeServer {
     this.#next.set(source, next)
   }
 
+  /** As after a restore of an older backup: the stream ends at `head`. The operator renews the epoch, or does not. */
+  restore (head: number, epoch = this.epoch): void {
+    const log = this.log.slice(0, head)
+    this.log = []
+    this.#head = head
+    this.epoch = epoch
+    this.rows.clear()
+    this.#ledger.clear()
+    this.#next.clear()
+    for (const entry of log) {
+      this.log.push(entry)
+      this.rows.set(`${entry.table}:${entry.pk}`, { version: entry.version, payload: entry.payload })
+      this.#ledger.set(`${entry.source}#${entry.id}`, entry)
+      this.#next.set(entry.source, Math.max(this.nextId(entry.source), entry.id + 1))
+    }
+  }
+
+  /** As after retention: deleted rows are forgotten up to `floor`, and what was replaced. */
+  compact (floor: number): void {
+    this.floor = floor
+    this.log = this.log.filter(entry => entry.serverId > floor || (entry.payload !== null && this.version(entry.table, entry.pk) === entry.version))
+  }
+
+  /** As after retention so thorough that no replay is known. */
+  forgetReplays (): void {
+    this.#ledger.clear()
+    this.#content.clear()
+  }
+
   #append (source: string, id: number, table: string, pk: string, payload: string | null): number {
     const key = `${table}:${pk}`
     const version = (this.rows.get(key)?.version ?? 0) + 1
     this.rows.set(key, { version, payload })
-    const entry = { serverId: this.log.length + 1, source, id, table, pk, version, payload }
+    const entry = { serverId: this.head + 1, source, id, table, pk, version, payload }
     this.log.push(entry)
+    this.#head = entry.serverId
     this.#ledger.set(`${source}#${id}`, entry)
     this.#next.set(source, Math.max(this.nextId(source), id + 1))
     return version
@@ -88,22 +125,31 @@ export class FakeServer {
   }
 
   #upload (source: string, body: string): Response {
-    const request = JSON.parse(body) as { epoch?: string }
+    const request = JSON.parse(body) as { epoch?: string, next_source_change_id?: number }
     if (request.epoch !== undefined && request.epoch !== this.epoch) return reply(409, '{"error":"history_changed","message":"Another history."}')
     const changes = elementsOf(membersOf(body).get('changes') ?? '[]').map(readSent)
     if (changes.length > 0) this.uploads.push({ source, body, changes })
-    const statuses = changes.map(change => this.#judge(source, change))
-    return reply(200, `{"accepted":true,"highest_server_seq":${this.log.length},"statuses":[${statuses.join(',')}],${this.#identity(source)}}`)
+    const highest = this.nextId(source) - 1
+    const expected = request.next_source_change_id ?? Infinity
+    const isForked = changes.some(change => this.#hasOtherContent(source, change)) ||
+      [...this.log].some(entry => entry.source === source && entry.id >= expected && entry.id < (changes[0]?.id ?? 0))
+    const statuses = changes.map(change => this.#judge(source, change, expected === Infinity ? null : { isForked, highest }))
+    return reply(200, `{"accepted":true,"highest_server_seq":${this.head},"statuses":[${statuses.join(',')}],${this.#identity(source)}}`)
   }
 
-  #judge (source: string, change: Sent): string {
+  #hasOtherContent (source: string, change: Sent): boolean {
+    const known = this.#content.get(`${source}#${change.id}`)
+    return this.#ledger.has(`${source}#${change.id}`) && known !== undefined && known !== contentOf(change)
+  }
+
+  #judge (source: string, change: Sent, numbers: { isForked: boolean, highest: number } | null): string {
     const own = this.verdict(change)
     if (own !== null) return JSON.stringify({ source_change_id: change.id, ...own })
     const key = `${change.table}:${change.pk}`
     const row = this.rows.get(key)
     const version = row?.version ?? 0
     const isDeletion = change.op === 'DELETE'
-    const content = `${key}|${isDeletion ? 'delete' : 'upsert'}|${change.payload ?? ''}`
+    const content = contentOf(change)
     const seen = this.#ledger.get(`${source}#${change.id}`)
     if (seen !== undefined) {
       if (this.#content.get(`${source}#${change.id}`) !== content) return status(change.id, 'invalid', '"message":"Used.","invalid":{"reason":"source_change_id_reused"}')
@@ -118,6 +164,8 @@ export class FakeServer {
     if (refusal !== null) {
       return status(change.id, 'invalid', `"message":${JSON.stringify(refusal.message ?? 'Refused.')},"invalid":${JSON.stringify({ reason: refusal.reason, details: refusal.details })}`)
     }
+    if (numbers?.isForked === true) return status(change.id, 'invalid', '"message":"A copy.","invalid":{"reason":"source_change_id_reused"}')
+    if (numbers !== null && change.id <= numbers.highest) return status(change.id, 'invalid', '"message":"Passed.","invalid":{"reason":"source_change_id_passed"}')
     const made = this.#append(source, change.id, change.table, change.pk, isDeletion ? null : change.payload)
     this.#content.set(`${source}#${change.id}`, content)
     return status(change.id, 'applied', `"new_server_version":${made}`)
@@ -133,7 +181,9 @@ export class FakeServer {
     if (query.has('epoch') && query.get('epoch') !== this.epoch) return reply(409, '{"error":"history_changed","message":"Another history."}')
     const after = Number(query.get('after'))
     const limit = Math.min(Number(query.get('limit')), this.pageSize)
-    const until = Math.max(after, Math.min(Number(query.get('until') ?? 0) || this.log.length, this.log.length))
+    if (query.has('epoch') && after > this.head) return reply(409, '{"error":"history_changed","message":"Beyond the head."}')
+    if (after > 0 && after < this.floor && Number(query.get('floor') ?? 0) !== this.floor) return reply(410, '{"error":"cursor_expired","message":"Too old."}')
+    const until = Math.max(after, Math.min(Number(query.get('until') ?? 0) || this.head, this.head))
     const includeSelf = query.get('include_self') === 'true'
     const found = this.log.filter(entry => entry.serverId > after && entry.serverId <= until && (includeSelf || entry.source !== source))
     const page = found.slice(0, limit)
@@ -144,8 +194,12 @@ export class FakeServer {
       return `{"server_id":${entry.serverId},"schema":"business","table":"${entry.table}","op":"${op}","pk":${JSON.stringify(entry.pk)},${payload}"server_version":${entry.version},"deleted":${entry.payload === null},"source_id":"${entry.source}","source_change_id":${entry.id},"ts":"2026-01-01T00:00:00Z"}`
     })
     const nextAfter = hasMore ? page.at(-1)?.serverId : until
-    return reply(200, `{"changes":[${changes.join(',')}],"has_more":${hasMore},"next_after":${nextAfter},"window_until":${until},"floor":0,${this.#identity(source)}}`)
+    return reply(200, `{"changes":[${changes.join(',')}],"has_more":${hasMore},"next_after":${nextAfter},"window_until":${until},"floor":${this.floor},${this.#identity(source)}}`)
   }
+}
+
+function contentOf ({ table, pk, op, payload }: Sent): string {
+  return `${table}:${pk}|${op === 'DELETE' ? 'delete' : 'upsert'}|${payload ?? ''}`
 }
 
 function readSent (raw: string): Sent {

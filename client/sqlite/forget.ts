@@ -1,0 +1,82 @@
+import type { Driver } from '../drivers/driver.js'
+import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
+import { dropStage, writeState } from './client-state.js'
+import type { Tables } from './open-file.js'
+import { reviveEditedHeld } from './pending.js'
+import { identifier } from './quote.js'
+import { hasKeySql, imageSql } from './row-sql.js'
+import { TRIGGER_PREFIX } from './triggers.js'
+import { transact, withoutForeignKeys } from './transaction.js'
+import { randomUuid } from './uuid.js'
+
+/** Changes that only this device has. */
+export function countUnsent (driver: Driver): number {
+  return driver.all<{ n: number }>(
+    'select (select count(*) from _sync_pending) + (select count(*) from _sync_outbox) + (select count(*) from _sync_held) + (select count(*) from _sync_lost) as n')[0]?.n ?? 0
+}
+
+/** Rows that were noted and are as the server has them are no changes. Call inside a transaction. */
+export function dropUnchanged (driver: Driver, tables: Tables): void {
+  reviveEditedHeld(driver)
+  for (const table of tables.values()) {
+    const row = `${identifier(table.localName)} as t where ${hasKeySql(table, 't', '_sync_pending.key')}`
+    driver.run(
+      `delete from _sync_pending where tbl = ? and typeof(key) = 'text' and (tbl, key) not in (select tbl, key from _sync_outbox) and iif(image is null,
+         not exists (select 1 from ${row}), image = (select ${imageSql(table, 't')} from ${row}))`, [table.name])
+  }
+}
+
+/**
+ * Takes a user off the file, in one transaction: the rows of every table that was ever synced, and all that the client knows.
+ * Capture goes on. `newDevice`: also as another device.
+ */
+export function forgetUser (host: ApplyHost, { newDevice, mayForget }: { newDevice: { deviceId: string | undefined } | null, mayForget: (unsent: number) => void }): number {
+  return applyTransaction(host, context => {
+    const { driver } = context
+    dropUnchanged(driver, context.tables)
+    const unsent = countUnsent(driver)
+    mayForget(unsent)
+    for (const { tbl } of driver.all<{ tbl: string }>('select tbl from _sync_table')) emptyTable(context, tbl)
+    for (const table of USERS_TABLES) driver.run(`delete from ${table}`)
+    dropStage(driver)
+    writeState(driver, {
+      user_id: null,
+      scope: null,
+      epoch: null,
+      url: null,
+      rebuild: null,
+      cursor: 0,
+      include_self: 0,
+      next_change_id: 1,
+      acked_next: 1,
+      progress: 0,
+      ...(newDevice === null ? {} : { source_id: newDevice.deviceId ?? randomUuid() })
+    })
+    return unsent
+  })
+}
+
+const USERS_TABLES = ['_sync_row', '_sync_pending', '_sync_outbox', '_sync_held', '_sync_shadow', '_sync_lost', '_sync_seen', '_sync_conflict']
+
+/** Also a table that this version of the app does not open: the next user must not find it. */
+function emptyTable (context: ApplyContext, name: string): void {
+  const localName = context.driver.all<{ name: string }>("select name from sqlite_schema where type = 'table' and lower(name) = ?", [name])[0]?.name
+  if (localName === undefined) return
+  context.driver.run(`delete from ${identifier(localName)}`)
+  context.changedTables.add(name)
+}
+
+/** Removes the client from the file, triggers and tables, and leaves the app's rows as they are. */
+export function uninstall (driver: Driver, tables: Tables, mayForget: (unsent: number) => void): number {
+  return withoutForeignKeys(driver, () => transact(driver, () => {
+    dropUnchanged(driver, tables)
+    const unsent = countUnsent(driver)
+    mayForget(unsent)
+    for (const type of ['trigger', 'table'] as const) {
+      const found = driver.all<{ name: string }>(
+        'select name from sqlite_schema where type = ? and substr(name, 1, ?) = ?', [type, TRIGGER_PREFIX.length, TRIGGER_PREFIX])
+      for (const { name } of found) driver.exec(`drop ${type} ${identifier(name)}`)
+    }
+    return unsent
+  }))
+}
