@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
 import type { Device } from '../shared/device.js'
+import { LOCAL_TABLES } from '../shared/local-tables.js'
 import type { Stage } from './stage.js'
 import type { World } from './world.js'
 
@@ -13,8 +14,13 @@ interface Damage {
   doIt: (world: World, sql: Sql) => unknown
 }
 
-const FIRST_USER = `(scope_id, server_id) = (select sc.scope_id, min(c.server_id) from sync.changes c join sync.scope sc on sc.name = c.scope
-  where c.scope = $1 and c.table_name = 'users' and c.op <> 'DELETE' group by sc.scope_id)`
+const entryOfUser = (which: 'min' | 'max'): string => `(scope_id, server_id) = (select sc.scope_id, ${which}(c.server_id)
+  from sync.changes c join sync.scope sc on sc.name = c.scope where c.scope = $1 and c.table_name = 'users' and c.op <> 'DELETE' group by sc.scope_id)`
+const FIRST_USER = entryOfUser('min')
+const LAST_USER = entryOfUser('max')
+
+/** The device that joins last, with an app that loses what it is given. */
+const FORGETS_POSTS = `${LOCAL_TABLES} create trigger lossy after insert on posts begin delete from posts where id = new.id; end`
 
 const ENTRY_TWICE = `
   with entry as (
@@ -29,11 +35,12 @@ export const SPOILS = damage({
   'device-value': { needs: 'device', doIt: ({ devices }) => behindItsBack(devices[0], "update users set name = name || '!' where rowid = (select min(rowid) from users)") },
   'device-row-lost': { needs: 'device', doIt: ({ devices }) => behindItsBack(devices[0], 'delete from posts where rowid = (select min(rowid) from posts)') },
   'device-row-extra': { needs: 'device', doIt: ({ devices }) => behindItsBack(devices[0], `insert into posts (id, title) values ('${randomUUID()}', 'from nowhere')`) },
+  'fresh-row-lost': { needs: 'device', doIt: world => world.install('fresh-device', { tables: FORGETS_POSTS }) },
   'device-unsent': { needs: 'device', doIt: ({ devices }) => expectOne(devices[0]?.db.prepare('update users set name = name where rowid = (select min(rowid) from users)').run().changes) },
   'business-value': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, "update business.users set name = name || '!' where id::text = (select min(pk) from sync.rows where scope = $1 and table_name = 'users' and not deleted)", user) },
   'business-row-lost': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, "delete from business.posts where id::text = (select min(pk) from sync.rows where scope = $1 and table_name = 'posts' and not deleted)", user) },
   'business-row-extra': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, "insert into business.posts (id, title) values (gen_random_uuid(), 'from nowhere, ' || $1)", user) },
-  'stream-value': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, `update sync.change_log set payload = jsonb_set(payload::jsonb, '{name}', '"another"')::json where ${FIRST_USER}`, user) },
+  'stream-value': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, `update sync.change_log set payload = jsonb_set(payload::jsonb, '{name}', '"another"')::json where ${LAST_USER}`, user) },
   'stream-entry-lost': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, `delete from sync.change_log where ${FIRST_USER}`, user) },
   'stream-entry-twice': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, ENTRY_TWICE, user) },
   story: { needs: 'device', doIt: () => { throw new Error('the story was broken off on purpose') } }

@@ -71,6 +71,9 @@ export class World {
   install (name: string, { user = this.user, tables = this.#tables }: DeviceOptions = {}): App {
     this.#stage.signal.throwIfAborted()
     const app = installApp({ name, file: path.join(this.#stage.folder, `${user}-${name}.db`), ...(tables === undefined ? {} : { tables }) })
+    // No simulated device loses power, and twenty that wait for one disk would be a test of the disk.
+    app.db.pragma('journal_mode = wal')
+    app.db.pragma('synchronous = off')
     this.#apps.add(app)
     return app
   }

@@ -45,6 +45,11 @@ export const userSwitch: Scenario = {
     const again = world.signIn(back, { deviceId })
     world.equal('the first user finds the edit that was not sent', titles(again), ['Letter of the first, not sent yet'])
     world.equal('it goes up as theirs', (await world.sync(again)).upload.applied, 1)
+    addUser(again, 'Trudy', grace)
+    await world.sync(again)
+    world.equal('nor can the first user take over a row of the second', again.sync.held().map(({ reason, server }) => [reason, server]), [['not_owner', null]])
+    removeUser(again, grace)
+    await world.sync(again)
     world.equal('and nothing of the second user comes down', [names(again), titles(again)], [['Ada'], ['Letter of the first, not sent yet']])
 
     const bobAgain = world.device('shared-tablet', { user: bobsName, deviceId })
