@@ -26,11 +26,12 @@ export interface Device extends App {
   close: () => Promise<void>
 }
 
-/** Starts the app: on the file that is there, or on a new one with the app's tables. */
-export function installApp ({ name, file, tables = LOCAL_TABLES }: { name: string, file: string, tables?: string }): App {
+/** Starts the app: on the file that is there, or on a new one with the app's tables. `setup` is run on each opening. */
+export function installApp ({ name, file, tables = LOCAL_TABLES, setup = '' }: { name: string, file: string, tables?: string, setup?: string }): App {
   const isNew = !fs.existsSync(file)
   const db = new Database(file)
-  if (isNew) db.exec(tables)
+  db.exec(setup)
+  if (isNew) db.transaction(() => db.exec(tables))()
   return { name, file, db }
 }
 

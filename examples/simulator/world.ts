@@ -24,6 +24,8 @@ export interface DeviceOptions {
 /** A server that is busy asks for patience; an app would call again, so a simulated one does. */
 const MAX_TRIES = 8
 const BUSY = new Set(['unavailable', 'too_many_requests', 'timeout'])
+/** No simulated device loses power, and twenty that wait for one disk would be a test of the disk. */
+const SETUP = 'pragma journal_mode = wal; pragma synchronous = off'
 const MAX_DETAIL_CHARACTERS = 300
 
 /** All that one user of one scenario has: devices, and the checks of the story. Nothing of it is shared with other users. */
@@ -70,10 +72,7 @@ export class World {
   /** The app on a device before anybody has signed in. */
   install (name: string, { user = this.user, tables = this.#tables }: DeviceOptions = {}): App {
     this.#stage.signal.throwIfAborted()
-    const app = installApp({ name, file: path.join(this.#stage.folder, `${user}-${name}.db`), ...(tables === undefined ? {} : { tables }) })
-    // No simulated device loses power, and twenty that wait for one disk would be a test of the disk.
-    app.db.pragma('journal_mode = wal')
-    app.db.pragma('synchronous = off')
+    const app = installApp({ name, file: path.join(this.#stage.folder, `${user}-${name}.db`), ...(tables === undefined ? {} : { tables }), setup: SETUP })
     this.#apps.add(app)
     return app
   }
