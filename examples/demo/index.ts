@@ -6,15 +6,16 @@ import postgres from 'postgres'
 import { startPostgres } from '../../scripts/embedded-postgres.mjs'
 import { onStop } from '../../scripts/on-stop.mjs'
 import { buildServer } from '../server/build-server.js'
-import { demoDatabase, type DemoDatabase } from './demo-database.js'
-import { signIn, type Device } from './device.js'
+import type { Device } from '../shared/device.js'
+import { ownDatabase, type OwnDatabase } from '../shared/own-database.js'
+import { signIn } from '../shared/sign-in.js'
 import { plain } from './narrator.js'
 import { tellStory } from './story.js'
 
 /** Keeps the server up after the story. */
 const keep = process.argv.includes('--keep')
 
-let database: DemoDatabase | undefined
+let database: OwnDatabase | undefined
 let app: FastifyInstance | undefined
 const devices: Device[] = []
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oversync-demo-'))
@@ -37,7 +38,7 @@ try {
 if (!keep || process.exitCode !== 0) await (stopping ??= stop())
 
 async function run (): Promise<boolean> {
-  database = await demoDatabase(await startPostgres())
+  database = await ownDatabase(await startPostgres(), 'oversync_demo')
   app = await buildServer({ database: database.url, jwtSecret: 'demo-secret-for-this-run-only' })
   const serverUrl = await app.listen({ host: '127.0.0.1', port: 0 })
   const sql = postgres(database.url, { max: 1, onnotice: () => {} })
@@ -68,7 +69,7 @@ PostgreSQL: psql '${database?.url ?? ''}'`)
 }
 
 async function stop (): Promise<void> {
-  for (const device of devices) device.close()
+  for (const device of devices) await device.close()
   await app?.close()
   await database?.stop()
   fs.rmSync(folder, { recursive: true, force: true })

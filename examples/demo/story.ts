@@ -1,8 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
-import { COMPARED_TABLES, contentsOfDevice, contentsOfPostgres } from './compare.js'
-import { openDevice, type Device } from './device.js'
-import { bad, good, heading, plain, printTable, say } from './narrator.js'
+import { COMPARED_TABLES, contentsOfDevice, contentsOfPostgres } from '../shared/compare.js'
+import { openDevice, type Device } from '../shared/device.js'
+import { bad, good, printTable } from '../shared/terminal.js'
+import { heading, plain, say } from './narrator.js'
 
 export interface Stage {
   folder: string
@@ -127,7 +128,7 @@ async function sendFamilyAndOneBadRow (phone: Device): Promise<void> {
 async function loseReply (sql: Sql, tablet: Device, plan: string): Promise<void> {
   heading('The server applies an upload, but its reply gets lost')
   tablet.db.prepare('insert into posts values (?, ?, ?, ?, ?, ?)').run(plan, 'Plan', 'Once and only once', null, NOW, NOW)
-  tablet.loseNextReply()
+  tablet.network.losesNextReply = true
   const error = await tablet.sync.syncOnce().then(() => null, (error: Error) => error)
   expect(error !== null, 'the sync failed')
   say('tablet', `sends a post and hears nothing: ${error?.message ?? ''}`)
