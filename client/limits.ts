@@ -59,3 +59,12 @@ export const MAX_KEY_BYTES = 1_024
 
 /** Uploads of one drain that may neither apply nor hold anything, besides one for each row: a server that answers the same for ever must not keep us. */
 export const MAX_IDLE_UPLOADS = 20
+
+/** Calls of one page that may wait at once in a browser: beyond it a page asks faster than it is answered, and its memory fills. */
+export const MAX_WAITING_CALLS = 1_000
+
+/** How long a new leader among tabs tries to open the files of its predecessor: browsers close those of a dead tab within milliseconds. */
+export const STORAGE_PATIENCE_MS = 10_000
+
+/** Pause between two such tries. */
+export const STORAGE_RETRY_MS = 50
