@@ -6,7 +6,7 @@ import type { SyncClient } from '../sync-client.js'
 import type { RunResult } from './perform.js'
 import type { Envelope, Ready } from './platform.js'
 import { packArguments, unpack, unpackError } from './portable.js'
-import { PROTOCOL, type BoundValue, type FromPage, type Persistence, type Request, type Role, type Statement, type Storage, type ToPage } from './protocol.js'
+import { commonChannel, PROTOCOL, type BoundValue, type FromPage, type Leaving, type Persistence, type Request, type Role, type Statement, type Storage, type ToPage } from './protocol.js'
 import { followPageLife, persistStorage } from './page-life.js'
 
 export { CLIENT_ERRORS, SyncClientError, type SyncClientErrorCode } from '../errors.js'
@@ -172,7 +172,10 @@ export function connectDatabase (worker: WorkerLike, { name, persist = true }: C
   worker.addEventListener('message', onMessage)
   worker.addEventListener('error', onError)
   post({ type: 'resume' })
-  const leaveLife = followPageLife(isHere => post({ type: isHere ? 'resume' : 'pause' }))
+  const leaveLife = followPageLife(isHere => {
+    post({ type: isHere ? 'resume' : 'pause' })
+    if (!isHere) tellTabs(name)
+  })
   if (persist) persistStorage().catch(() => {})
 
   return {
@@ -209,4 +212,11 @@ export function connectDatabase (worker: WorkerLike, { name, persist = true }: C
       })
     }
   }
+}
+
+/** By the page itself: its worker may be frozen before it can speak. */
+function tellTabs (name: string): void {
+  const channel = new BroadcastChannel(commonChannel(name))
+  channel.postMessage({ type: 'leaving' } satisfies Leaving)
+  channel.close()
 }

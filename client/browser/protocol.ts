@@ -60,6 +60,17 @@ export interface Leader { type: 'leader', term: string, build: string, storage: 
 export interface Hello { type: 'hello', from: string, build: string, events: string[] }
 
 /**
+ * To everybody, from a page that is about to be frozen. The browser may freeze its worker before that has let go of the
+ * database: such a tab is thrown away when the others speak to it, and only then.
+ */
+export interface Leaving { type: 'leaving' }
+
+/** The channel of all tabs. */
+export function commonChannel (name: string): string {
+  return `oversync:${name}`
+}
+
+/**
  * Calls that may be repeated when the leader died in the middle: they read, or they go on from what the file says. Any other
  * call of the client is a write whose outcome is unknown then.
  */

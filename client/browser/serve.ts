@@ -43,7 +43,7 @@ export function serve ({ name, build, platform, open }: ServeOptions): void {
       return { type: 'leader', term, build: fullBuild, storage: null, wish: router.wish }
     },
     toLeader: (from, message) => host?.receive(from, message),
-    onOtherBuild: theirs => router.tellOtherBuild(theirs),
+    onOtherBuild: theirs => router.tellOtherBuild(theirs), // followers are of the leader's build, and the newcomer's page is told by itself
     onGone: from => host?.gone(from),
     async resign () {
       await host?.stop()

@@ -1,5 +1,6 @@
+import { NUDGE_DELAYS_MS } from '../limits.js'
 import type { Channel, Locks, Platform } from './platform.js'
-import type { FromLeader, Hello, Leader, Letter, ToLeader } from './protocol.js'
+import { commonChannel, type FromLeader, type Hello, type Leader, type Leaving, type Letter, type ToLeader } from './protocol.js'
 
 /** What a tab does in its team. */
 export interface Member {
@@ -52,7 +53,7 @@ export class Team {
   #moves: Promise<unknown> = Promise.resolve()
 
   constructor (name: string, build: string, platform: Platform, member: Member) {
-    this.#prefix = `oversync:${name}`
+    this.#prefix = commonChannel(name)
     this.#build = build
     this.#platform = platform
     this.#member = member
@@ -69,7 +70,7 @@ export class Team {
       const id = globalThis.crypto.randomUUID()
       const stay: Stay = this.#stay = {
         id,
-        common: this.#platform.openChannel(this.#prefix, message => this.#onCommon(message as Hello | Leader)),
+        common: this.#platform.openChannel(this.#prefix, message => this.#onCommon(message as Hello | Leader | Leaving)),
         own: this.#platform.openChannel(this.#channelOf(id), message => this.#onOwn(message as Letter | FromLeader | Leader)),
         leave: new AbortController(),
         // Before the first word: a leader that heard of a tab without a lock would think it gone.
@@ -131,9 +132,11 @@ export class Team {
     if (this.#stay !== null) this.#stay.common.post({ type: 'hello', from: this.#stay.id, build: this.#build, events: this.#member.events() } satisfies Hello)
   }
 
-  #onCommon (message: Hello | Leader): void {
+  #onCommon (message: Hello | Leader | Leaving): void {
     if (message.type === 'leader') {
       if (!this.#isLeading) this.#sayHello()
+    } else if (message.type === 'leaving') {
+      this.#nudge()
     } else if (this.#isLeading && this.#leader !== null) this.#admit(message, this.#leader)
   }
 
@@ -142,6 +145,14 @@ export class Team {
     if (message.type !== 'leader') return this.#member.fromLeader(message)
     this.#leader = message
     this.#member.onLeader(message)
+  }
+
+  /** Speaks to a leader that may be frozen with the lock in its hands: if it is, the browser throws it away. */
+  #nudge (): void {
+    const { leave } = this.#stay ?? {}
+    for (const delayMs of NUDGE_DELAYS_MS) {
+      setTimeout(() => { if (!this.#isLeading && leave?.signal.aborted === false) this.#sayHello() }, delayMs)
+    }
   }
 
   #admit ({ from, build, events }: Hello, leader: Leader): void {
