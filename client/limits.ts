@@ -69,5 +69,8 @@ export const STORAGE_PATIENCE_MS = 10_000
 /** Pause between two such tries. */
 export const STORAGE_RETRY_MS = 50
 
-/** When the tabs speak to one that said it was about to be frozen: soon, and again in case it was not frozen yet. */
+/** When a tab asks anew for the lock of one that said it was about to be frozen: soon, and again in case it was not frozen yet. */
 export const NUDGE_DELAYS_MS = [100, 500, 2_000, 5_000]
+
+/** How long it then asks: long enough for the browser to notice. */
+export const NUDGE_MS = 1_000

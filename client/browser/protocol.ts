@@ -61,7 +61,7 @@ export interface Hello { type: 'hello', from: string, build: string, events: str
 
 /**
  * To everybody, from a page that is about to be frozen. The browser may freeze its worker before that has let go of the
- * database: such a tab is thrown away when the others speak to it, and only then.
+ * database; it throws such a tab away when another asks for the lock, and only then.
  */
 export interface Leaving { type: 'leaving' }
 

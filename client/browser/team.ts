@@ -1,4 +1,4 @@
-import { NUDGE_DELAYS_MS } from '../limits.js'
+import { NUDGE_DELAYS_MS, NUDGE_MS } from '../limits.js'
 import type { Channel, Locks, Platform } from './platform.js'
 import { commonChannel, type FromLeader, type Hello, type Leader, type Leaving, type Letter, type ToLeader } from './protocol.js'
 
@@ -147,11 +147,14 @@ export class Team {
     this.#member.onLeader(message)
   }
 
-  /** Speaks to a leader that may be frozen with the lock in its hands: if it is, the browser throws it away. */
+  /** Chromium throws a frozen page away when somebody newly asks for a lock that it holds, and not for one who asked before. */
   #nudge (): void {
     const { leave } = this.#stay ?? {}
     for (const delayMs of NUDGE_DELAYS_MS) {
-      setTimeout(() => { if (!this.#isLeading && leave?.signal.aborted === false) this.#sayHello() }, delayMs)
+      setTimeout(() => {
+        if (this.#isLeading || leave?.signal.aborted !== false) return
+        this.#platform.locks?.request(`${this.#prefix}:leader`, { signal: AbortSignal.timeout(NUDGE_MS) }, () => {}).catch(() => {})
+      }, delayMs)
     }
   }
 

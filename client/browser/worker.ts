@@ -61,8 +61,21 @@ async function openDatabase (options: DatabaseOptions, { sqlite3, db, persistenc
   }
 }
 
-/** Its requests end when the leader resigns: the next one asks again. */
+/** Its requests end when the leader resigns: the next one asks again. Nor does it wait for a token then. */
 function endingWith (signal: AbortSignal, options: SyncClientOptions): SyncClientOptions {
-  const ask = options.fetch ?? ((url, init) => fetch(url, init))
-  return { ...options, fetch: async (url, init) => await ask(url, { ...init, signal: init.signal == null ? signal : AbortSignal.any([init.signal, signal]) }) }
+  const { fetch: ask = (url, init) => fetch(url, init), getToken } = options
+  return {
+    ...options,
+    fetch: async (url, init) => await ask(url, { ...init, signal: init.signal == null ? signal : AbortSignal.any([init.signal, signal]) }),
+    ...(getToken === undefined ? {} : { getToken: async about => await untilAborted(signal, getToken(about)) })
+  }
+}
+
+async function untilAborted<T> (signal: AbortSignal, value: T | Promise<T>): Promise<T> {
+  return await new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new SyncClientError('aborted', 'The database is handed to another tab.'))
+    if (signal.aborted) return onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    Promise.resolve(value).then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
 }
