@@ -8,6 +8,7 @@ t.test('what is written offline goes up later, to PostgreSQL and to a second dev
   const site = await createSite(t)
   const [phone, laptop] = await Promise.all([createProfile(t), createProfile(t)])
   const tab = await phone.open(site.origin)
+  t.strictSame(await tab.notes(), []) // SQLite itself has been loaded
   await phone.context().setOffline(true)
   await tab.add('one', 'two')
   t.match(await tab.do(async ({ db, failure }) => await failure(db.sync.syncOnce())), { type: 'SyncClientError', code: 'network', retry: true })
