@@ -58,7 +58,9 @@ export class Router {
     this.#storage = leader.storage
     this.wish = leader.wish
     if (isNew) for (const page of this.#pages.keys()) this.#tellRole(page)
-    if (leader.build !== this.#options.build && isNew) this.tellOtherBuild(leader.build)
+    if (isNew && leader.build !== this.#options.build) this.tellOtherBuild(leader.build)
+    // Again: what a page subscribed to between this tab's `hello` and the answer is in neither.
+    else if (isNew) this.#options.send({ type: 'subscribe', events: this.events() })
     for (const [id, waiting] of this.#waiting) {
       if (waiting.term === leader.term) continue
       if (waiting.term === null || isRepeatable(waiting.call.request)) this.#dispatch(waiting)

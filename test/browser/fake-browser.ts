@@ -27,6 +27,7 @@ export class FakeBrowser {
   readonly #dead = new Set<number>()
   readonly #file = new sqlite3.oo1.DB(':memory:')
   #tabs = 0
+  #leading = 0
   /** Databases that are open now: more than one would be two leaders. */
   open = 0
 
@@ -70,6 +71,7 @@ export class FakeBrowser {
       build,
       platform,
       open: async () => {
+        this.#leading = tab
         await open()
         return this.#openDatabase(calls)
       }
@@ -78,7 +80,7 @@ export class FakeBrowser {
       db: connectDatabase(worker, { name: 'app' }),
       kill: () => {
         this.#dead.add(tab)
-        this.open = 0
+        if (this.#leading === tab) this.open = 0
         for (const set of this.#channels.values()) for (const channel of set) if (channel.tab === tab) set.delete(channel)
         for (const [name, queue] of this.#queues) {
           const wasHeld = queue[0]?.tab === tab

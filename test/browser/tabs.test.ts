@@ -139,3 +139,21 @@ t.test('a tab says that it is about to be frozen, and the others ask for its loc
   await waitFor('a further request for the lock', () => browser.requests.filter(name => name === 'oversync:app:leader').length === before + 1)
   t.equal(leader.db.role(), 'leader', 'who is not frozen keeps it')
 })
+
+t.test('whenever a page begins to listen while its tab meets the leader, it hears what comes after (D12)', async t => {
+  const browser = new FakeBrowser()
+  const leader = browser.openTab()
+  await leader.db.all('select 1')
+  const deaf: number[] = []
+  for (let ticks = 0; ticks < 30; ticks++) {
+    const { db, kill } = browser.openTab()
+    for (let i = 0; i < ticks; i++) await null
+    let heard = 0
+    db.on('change', () => { heard++ })
+    await db.run('insert into notes values (?, ?)', [String(ticks), 'x'])
+    await db.all('select 1') // the answer comes after the event of the write
+    if (heard !== 1) deaf.push(ticks)
+    kill()
+  }
+  t.strictSame(deaf, [])
+})
