@@ -31,6 +31,11 @@ export const CLIENT_ERRORS = {
   wrong_scope: { retry: false, advice: 'The file holds another scope. Sign out first, or use one file a scope.' },
   table_refused: { retry: false, advice: 'The message names the table and what to change in it.' },
   invalid_option: { retry: false, advice: 'The message names the option.' },
+  storage_unavailable: { retry: true, advice: 'In a browser: SQLite or its file could not be opened. The error of the browser is the cause; nothing was changed.' },
+  leader_lost: { retry: false, advice: 'In a browser: the tab that had the database was closed while it carried out this write. Look whether it is there before you repeat it.' },
+  other_build: { retry: false, advice: 'In a browser: a tab of another version of the app has the database. Reload it.' },
+  too_many_calls: { retry: true, advice: 'In a browser: too many calls of this page wait. Wait for some of them.' },
+  worker_failed: { retry: false, advice: 'In a browser: the worker could not be loaded or threw an error. Reload the page.' },
   closed: { retry: false, advice: 'The client was closed.' }
 } as const satisfies Record<string, { retry: boolean, advice: string }>
 

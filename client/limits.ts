@@ -95,3 +95,18 @@ export const MAX_QUESTIONS = 1_000
 
 /** Times a transaction is run again because a resolver had to be asked: answers rarely raise new questions. */
 export const MAX_QUESTION_PASSES = 10
+
+/** Calls of one page that may wait at once in a browser: beyond it a page asks faster than it is answered, and its memory fills. */
+export const MAX_WAITING_CALLS = 1_000
+
+/** How long a new leader among tabs tries to open the files of its predecessor: browsers close those of a dead tab within milliseconds. */
+export const STORAGE_PATIENCE_MS = 10_000
+
+/** Pause between two such tries. */
+export const STORAGE_RETRY_MS = 50
+
+/** When a tab asks anew for the lock of one that said it was about to be frozen: soon, and again in case it was not frozen yet. */
+export const NUDGE_DELAYS_MS = [100, 500, 2_000, 5_000]
+
+/** How long it then asks: long enough for the browser to notice. */
+export const NUDGE_MS = 1_000

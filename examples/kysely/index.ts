@@ -3,12 +3,12 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { startPostgres } from '../../scripts/embedded-postgres.mjs'
-import { demoDatabase } from '../demo/demo-database.js'
+import { ownDatabase } from '../shared/own-database.js'
 import { buildServer } from '../server/build-server.js'
 import { openDevice, type Device } from './device.js'
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oversync-kysely-'))
-const database = await demoDatabase(await startPostgres())
+const database = await ownDatabase(await startPostgres(), 'oversync_kysely')
 const app = await buildServer({ database: database.url, jwtSecret: 'example-secret-for-this-run-only' })
 const devices: Device[] = []
 try {

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fastifyJwt from '@fastify/jwt'
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
-import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import oversync, { type Identity } from 'fastify-oversync'
 import postgres from 'postgres'
 import { createBusinessSchema, SYNCED_TABLES } from './business-schema.js'
@@ -14,6 +14,8 @@ export interface ServerOptions {
   /** Key that signs and checks the tokens (HS256). */
   jwtSecret: string
   logger?: FastifyServerOptions['logger']
+  /** Further routes of the app. */
+  routes?: FastifyPluginAsync
 }
 
 /** A whole upload must have arrived by then: 32 MiB at about 2 Mbit/s. Fastify waits for ever, which lets a few slow senders hold every connection. */
@@ -34,7 +36,7 @@ declare module '@fastify/jwt' {
 }
 
 /** The reference server, ready to `listen()` or `inject()`. `close()` ends its connections to the database too. */
-export async function buildServer ({ database, jwtSecret, logger = false }: ServerOptions): Promise<FastifyInstance> {
+export async function buildServer ({ database, jwtSecret, logger = false, routes }: ServerOptions): Promise<FastifyInstance> {
   const app = Fastify({
     logger,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -64,6 +66,7 @@ export async function buildServer ({ database, jwtSecret, logger = false }: Serv
     // All that sync needs: which tables, who calls, and where the database is.
     await app.register(oversync, { tables: SYNCED_TABLES, getIdentity, database: sql, appName: 'oversync-example' })
     addHealth(app, sql)
+    if (routes !== undefined) await app.register(routes)
     await app.ready()
     return app
   } catch (error) {
