@@ -76,7 +76,7 @@ export function keyColumnsSql (table: TableInfo): string {
   return table.key.map(({ name, type }) => identifier(name) + binary(type)).join(', ')
 }
 
-/** A key compares byte by byte, whatever collation its column has by itself. */
-function binary (type: KeyColumn['type']): string {
+/** A key compares byte by byte, whatever collation its column has by itself. Only text: elsewhere the clause would keep SQLite from the rowid. */
+export function binary (type: KeyColumn['type']): string {
   return type === 'text' ? ' collate binary' : ''
 }

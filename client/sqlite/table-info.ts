@@ -4,6 +4,7 @@ import { affinityOf, type Affinity } from './affinity.js'
 import { readForeignKeys } from './foreign-keys.js'
 import { readKey } from './key-info.js'
 import { refuse } from './refuse.js'
+import { readUniques } from './unique-index.js'
 
 /** What the client knows of a synced table: read from SQLite's catalog when the table is opened. */
 export interface TableInfo {
@@ -37,7 +38,11 @@ export interface ColumnInfo {
   replacesNull: string | null
 }
 
-export interface UniqueIndex { columns: Array<{ name: string, collation: string }> }
+export interface UniqueIndex {
+  columns: Array<{ name: string, collation: string }>
+  /** The condition of a partial index, as SQL; null for none. */
+  where: string | null
+}
 
 export interface ForeignKey {
   columns: string[]
@@ -90,21 +95,4 @@ function readColumn (table: string, column: CatalogColumn, isStrict: boolean): C
     isJson: type.includes('JSON'),
     replacesNull: column.notnull === 1 ? column.dflt_value : null
   }
-}
-
-function readUniques (driver: Driver, table: string, localName: string): UniqueIndex[] {
-  const rows = driver.all<{ index_name: string, column_name: string | null, coll: string }>(
-    `select l.name as index_name, x.name as column_name, x.coll as coll
-     from pragma_index_list(?, 'main') l, pragma_index_xinfo(l.name, 'main') x
-     where l."unique" = 1 and l.origin <> 'pk' and x.key = 1 order by l.seq, x.seqno`, [localName])
-  const byIndex = new Map<string, UniqueIndex>()
-  for (const row of rows) {
-    if (row.column_name === null) {
-      throw refuse(table, `its unique index ${row.index_name} is over an expression: rows that INSERT OR REPLACE removes could not be found. Use a generated column with a unique index`)
-    }
-    const index = byIndex.get(row.index_name) ?? { columns: [] }
-    index.columns.push({ name: row.column_name, collation: row.coll })
-    byIndex.set(row.index_name, index)
-  }
-  return [...byIndex.values()]
 }

@@ -1,5 +1,5 @@
 import { identifier, literal } from './quote.js'
-import { imageSql, keySql } from './row-sql.js'
+import { binary, imageSql, keySql } from './row-sql.js'
 import type { TableInfo } from './table-info.js'
 
 export interface Trigger { name: string, sql: string }
@@ -25,19 +25,16 @@ export type Book = keyof typeof BOOKS
  *   noted and not changed is dropped again when a batch is frozen.
  */
 export function triggersOf (table: TableInfo, book: Book = 'pending'): Trigger[] {
-  const changedKey = table.key.map(({ name }) => `old.${identifier(name)} is not new.${identifier(name)}${BINARY}`).join(' or ')
+  const changedKey = table.key.map(({ name, type }) => `old.${identifier(name)} is not new.${identifier(name)}${binary(type)}`).join(' or ')
   const make = (suffix: string, event: string, condition: string, statements: string[]): Trigger => trigger(table, book, suffix, event, condition, statements)
   return [
-    make('before_insert', 'before insert', '', [noteReplaced(table, book)]),
+    make('before_insert', 'before insert', '', noteReplaced(table, book)),
     make('after_insert', 'after insert', '', [note(table, book, 'new', 'null')]),
-    make('before_update', 'before update', '', [note(table, book, 'old', imageSql(table, 'old')), noteReplaced(table, book)]),
+    make('before_update', 'before update', '', [note(table, book, 'old', imageSql(table, 'old')), ...noteReplaced(table, book)]),
     make('after_update', 'after update', changedKey, [note(table, book, 'new', 'null')]),
     make('after_delete', 'after delete', '', [note(table, book, 'old', imageSql(table, 'old'))])
   ]
 }
-
-/** A column may compare with another collation than the key's index. */
-const BINARY = ' collate binary'
 
 /** Names of all triggers that ever belonged to the client begin so. */
 export const TRIGGER_PREFIX = '_sync_'
@@ -55,21 +52,23 @@ function note (table: TableInfo, book: Book, alias: 'old' | 'new', image: string
   return `insert into ${BOOKS[book].book} (tbl, key, image) values (${literal(table.name)}, ${keySql(table, alias)}, ${image}) on conflict do nothing`
 }
 
-function noteReplaced (table: TableInfo, book: Book): string {
+/** A statement for each way to be replaced, so that each uses its index: of one with OR SQLite often makes a search of the whole table. */
+function noteReplaced (table: TableInfo, book: Book): string[] {
   const same = (name: string): string => {
     const value = `new.${identifier(name)}`
     const substitute = table.byColumn.get(name)?.replacesNull ?? null
     return `t.${identifier(name)} = ${substitute === null ? value : `coalesce(${value}, ${substitute})`}`
   }
   const conditions = [
-    `(${table.key.map(({ name }) => same(name) + BINARY).join(' and ')})`,
+    table.key.map(({ name, type }) => same(name) + binary(type)).join(' and '),
     // Where the statement names no rowid it is -1 here, which no row has by itself.
     ...(table.hasHiddenRowid ? ['t.rowid = new.rowid'] : []),
     // An index may compare with another collation than its column.
-    ...table.uniques.map(index => `(${index.columns.map(column => `${same(column.name)} collate ${identifier(column.collation)}`).join(' and ')})`)
+    ...table.uniques.map(({ columns, where }) =>
+      columns.map(column => `${same(column.name)} collate ${identifier(column.collation)}`).join(' and ') + (where === null ? '' : ` and (${where})`))
   ]
-  return `insert into ${BOOKS[book].book} (tbl, key, image) select ${literal(table.name)}, ${keySql(table, 't')}, ${imageSql(table, 't')} ` +
-    `from ${identifier(table.localName)} as t where ${conditions.join(' or ')} on conflict do nothing`
+  return conditions.map(condition => `insert into ${BOOKS[book].book} (tbl, key, image) select ${literal(table.name)}, ${keySql(table, 't')}, ${imageSql(table, 't')} ` +
+    `from ${identifier(table.localName)} as t where ${condition} on conflict do nothing`)
 }
 
 /** Notes every row of a table as new: for rows that existed before sync was switched on. */
