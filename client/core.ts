@@ -46,6 +46,13 @@ export function createCore (session: Session): ClientCore {
     if (closing.signal.aborted) throw new SyncClientError('closed', 'The client was closed.')
   }
 
+  /** Rows that were held when a batch was made. Where the file cannot be read they are told next time, and the call's own error stands. */
+  function tellRest (): void {
+    try {
+      news.tell(NOTHING)
+    } catch {}
+  }
+
   function inTurn<T> (fn: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const call = turn.then(async () => {
       assertOpen()
@@ -57,7 +64,7 @@ export function createCore (session: Session): ClientCore {
         lastError = error as Error
         throw error
       } finally {
-        news.tell(NOTHING) // rows that were held when a batch was made
+        if (!closing.signal.aborted) tellRest()
       }
     })
     turn = call.catch(() => {}) // the caller has the error; the next call has its own chance
