@@ -3,6 +3,7 @@ import { afterTakingOver, settleUndecided } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
 import { hold } from './held.js'
+import { readLocal } from './local-row.js'
 import { readOutbox, type OutboxEntry } from './outbox.js'
 import { setPending, setPendingAgain } from './pending.js'
 import { beginRebuild } from './rebuild.js'
@@ -115,7 +116,9 @@ function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict &
       details: null
     }, judged)
   }
-  if (!mergeServerState(context, table, entry.key, entry.image, verdict.row, entry.sentBefore)) keepBase(context, entry, entry.image)
+  // Made here and deleted while it was on its way: what was deleted is the row as sent.
+  const base = entry.image === null && readLocal(context, table, entry.key) === null ? entry.sent : entry.image
+  if (!mergeServerState(context, table, entry.key, base, verdict.row, [entry.sent, entry.sentBefore])) keepBase(context, entry, base)
 }
 
 /** Refused. A newer edit takes over the image and is tried instead; otherwise the row is held. */

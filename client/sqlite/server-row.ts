@@ -72,12 +72,13 @@ function takeOver (context: ApplyContext, table: TableInfo, key: string, state: 
  * Merges the server's row into a row with local edits that began from `base`. Row, image and version change together, or,
  * where the result cannot be written, nothing does and the server's row waits in shadow. Returns whether it was merged.
  */
-export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState, sent = sentUnheard(context.driver, table.name, key)): boolean {
+export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState, sent: ReadonlyArray<Row | null | undefined> = [sentUnheard(context.driver, table.name, key)]): boolean {
   const read = readState(context, table, key, state)
   if (read === 'kept') return false
   const local = readLocal(context, table, key)
-  // Our own batch, applied unheard: what was edited since was edited on it.
-  const image = sent !== undefined && isAs(sent, read) ? sent : base
+  // What this file has sent of the row, applied unheard or brought up by a copy: what was edited since was edited on it.
+  const own = sent.find(row => row !== undefined && isAs(row, read))
+  const image = own === undefined ? base : own
   const server = read === null ? null : overlay(knownColumns(image), read.row)
   const decided = decide(context, table, key, { image, local, server, version: state.version })
   if ('problem' in decided) {

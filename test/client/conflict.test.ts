@@ -155,3 +155,22 @@ t.test('a reply that carries the row as the server completed it is merged with n
   t.same(device.all('select * from authors order by id'), [completed(id(1)), completed(id(2))])
   t.match(device.client.conflicts(), [{ key: id(2), columns: ['name'], before: { name: 'other' }, mine: { name: 'newer' } }])
 })
+
+t.test('a row made here and deleted while its insert met a row with the same key goes by rule, on record; where that is just what was sent, it is deleted (A21)', async t => {
+  for (const theirs of ['theirs', 'mine']) {
+    const server = new FakeServer()
+    const device = createDevice(t, { server })
+    server.write('authors', id(1), { id: id(1), name: theirs, email: null })
+    device.db.exec(`insert into authors values ('${id(1)}', 'mine', null)`)
+    server.onRequest = ({ body }, answer) => {
+      if (body?.includes('"payload"') === true) device.db.exec('delete from authors')
+      return answer()
+    }
+    await device.client.uploadOnce()
+    server.onRequest = (_, answer) => answer()
+    await device.client.syncOnce()
+    t.same(device.client.conflicts().map(({ kind }) => kind), theirs === 'mine' ? [] : ['delete-update'])
+    t.same(server.payload('authors', id(1))?.['name'], theirs === 'mine' ? undefined : 'theirs')
+    t.equal(device.all('select count(*) as n from authors')[0]?.['n'], theirs === 'mine' ? 0 : 1)
+  }
+})
