@@ -297,3 +297,19 @@ t.test('bodies, batches and rows beyond the server\'s limits: halved, or held al
     await expectConverged(t, world, [one, two])
   }
 })
+
+t.test('a deletion that cascades here and on the server is one deletion of each row (K5)', async t => {
+  const { world, one, two } = await twoDevices(t)
+  one.db.exec(user(1) + post(2, 'child', uuid(1)) + post(3, 'another', uuid(1)))
+  await syncUntilQuiet([one, two])
+  for (const device of [one, two]) {
+    device.db.pragma('foreign_keys = on')
+    device.db.exec('delete from users') // the posts go by the local cascade, and are noted
+    t.equal(get(device, 'select count(*) from posts'), 0)
+  }
+  for (const device of [one, two]) t.match(await device.sync.syncOnce(), { drained: true, upload: { conflicts: 0, held: 0 } })
+  await syncUntilQuiet([one, two])
+  await expectConverged(t, world, [one, two])
+  t.strictSame([...await world.sql`select table_name, count(*)::int as deletions from sync.changes where op = 'DELETE' group by table_name order by table_name`],
+    [{ table_name: 'posts', deletions: 2 }, { table_name: 'users', deletions: 1 }])
+})
