@@ -300,16 +300,16 @@ t.test('bodies, batches and rows beyond the server\'s limits: halved, or held al
 
 t.test('a deletion that cascades here and on the server is one deletion of each row (K5)', async t => {
   const { world, one, two } = await twoDevices(t)
-  one.db.exec(user(1) + post(2, 'child', uuid(1)) + post(3, 'another', uuid(1)))
+  one.db.exec(`insert into files (id, name) values ('${uuid(1)}', 'a file'); insert into file_reviews values ('${uuid(2)}', 'good', '${uuid(1)}'), ('${uuid(3)}', 'bad', '${uuid(1)}')`)
   await syncUntilQuiet([one, two])
   for (const device of [one, two]) {
     device.db.pragma('foreign_keys = on')
-    device.db.exec('delete from users') // the posts go by the local cascade, and are noted
-    t.equal(get(device, 'select count(*) from posts'), 0)
+    device.db.exec('delete from files') // the reviews go by the local cascade, and are noted
+    t.equal(get(device, 'select count(*) from file_reviews'), 0)
   }
   for (const device of [one, two]) t.match(await device.sync.syncOnce(), { drained: true, upload: { conflicts: 0, held: 0 } })
   await syncUntilQuiet([one, two])
   await expectConverged(t, world, [one, two])
   t.strictSame([...await world.sql`select table_name, count(*)::int as deletions from sync.changes where op = 'DELETE' group by table_name order by table_name`],
-    [{ table_name: 'posts', deletions: 2 }, { table_name: 'users', deletions: 1 }])
+    [{ table_name: 'file_reviews', deletions: 2 }, { table_name: 'files', deletions: 1 }])
 })
