@@ -1,11 +1,11 @@
-// P12 and D17, D18, D19, K10: random tables, random statements, on two files: one with the client and one without. The
-// statements do the same on both, and what is noted is what changed, with the row as it was before.
+// P12 and D17, D18, D19, K10: random tables, random statements, on two files: one with the client, and one
+// with triggers that do nothing. The statements do the same on both, and what is noted is what changed, with the row as it was before.
 import Database, { type Database as Db } from 'better-sqlite3'
 import t, { type Test } from 'tap'
 import { betterSqlite3 } from '../../client/drivers/better-sqlite3.js'
 import { createSyncClient } from '../../client/index.js'
 
-const SEEDS = Number(process.env['OVERSYNC_SEEDS'] ?? 150)
+const SEEDS = Number(process.env['OVERSYNC_SEEDS'] ?? 100)
 const FIRST_SEED = Number(process.env['OVERSYNC_FIRST_SEED'] ?? 1)
 const TRANSACTIONS = 25
 
@@ -61,7 +61,7 @@ function randomWorld (pick: Pick): World {
   if (pick(2) === 0) statements.push(`create trigger counts after ${of(pick, ['insert', 'update', 'delete'])} on c begin update p set "a ""b""" = coalesce("a ""b""", '') || '+' where v = 1; end`)
   if (pick(3) === 0) statements.push(`create trigger copies before ${of(pick, ['insert', 'delete'])} on p begin ${of(pick, ["update or replace odd set u = 'x' where v > 2", "insert or replace into odd (u, v) values ('x', 4)"])}; end`)
   if (pick(4) === 0) statements.push(`create trigger refuses before update on odd when new.u = 'no' begin select raise(${of(pick, ["abort, 'refused'", "fail, 'refused'", 'ignore', "rollback, 'refused'"])}); end`)
-  if (pick(3) === 0) statements.push('create trigger again after update on p when new.v < 3 begin update p set v = v + 10 where u = new.u; end')
+  if (pick(3) === 0) statements.push('create trigger again after update on p when new.v between 0 and 2 begin update p set v = v + 10 where u = new.u; end')
   return { sql: statements.join(';\n'), tables: ['p', 'c', 'odd'], keys, kinds, strict }
 }
 
@@ -89,7 +89,7 @@ function randomStatement (pick: Pick, { kinds, strict }: World): string {
   switch (pick(10)) {
     case 0: case 1: case 2: return `insert${or} into ${table} (${columns.join(', ')}) values ${Array.from({ length: 1 + pick(3) }, values).join(', ')}`
     case 3: return `insert into ${table} (${columns.join(', ')}) values ${values()} on conflict do ${of(pick, ['nothing', "update set u = 'b'", 'update set v = v + 1'])}`
-    case 4: return `insert${or} into ${table} (id, u, v) select ${id()}, u, v + 1 from ${of(pick, ['p', 'odd', table])}${where}`
+    case 4: return `insert${or} into ${table} (id, u, v) select ${id()}, cast(u as text), v + 1 from ${of(pick, ['p', 'odd', table])}${where}`
     case 5: case 6: return `update${or} ${table} set ${column} = ${column === 'v' ? 'v + 1' : valueOf(column)}${where}`
     case 7: return `update${or} ${table} set ${of(pick, [`id = ${id()}, u = 'b'`, 'v = 4 - v', 'u = null, v = 1'])}${where}`
     case 8: return `delete from ${table}${where}`
@@ -138,6 +138,11 @@ function checkSeed (t: Test, seed: number): number {
     db.exec(world.sql)
     db.pragma(`recursive_triggers = ${seed % 2}`)
     db.pragma(`foreign_keys = ${seed % 3 === 0 ? 0 : 1}`)
+  }
+  // Triggers that do nothing. SQLite visits rows in another order, finds the first of two errors in another place and checks
+  // foreign keys more strictly as soon as a table has any trigger: that is no doing of these.
+  for (const table of world.tables) {
+    for (const event of ['insert', 'update', 'delete']) for (const time of ['before', 'after']) plain.exec(`create trigger ${table}_${time}_${event} ${time} ${event} on ${table} begin select 1; end`)
   }
   createSyncClient(betterSqlite3(watched), { url: 'http://x', tables: world.tables, userId: 'u' })
   for (const db of [watched, plain]) db.exec('create table scratch (x); insert into scratch values (1); delete from scratch') // opening inserts rows of its own
