@@ -35,17 +35,25 @@ export interface DeviceOptions extends Omit<Partial<SyncClientOptions>, 'userId'
   wrap?: (driver: Driver) => Driver
 }
 
+/** better-sqlite3, or, for `wasm.test.ts`, SQLite WASM. */
+const open: (file: string) => { db: Db, driver: Driver, isNew: boolean } = process.env['OVERSYNC_ENGINE'] === 'wasm'
+  ? (await import('./wasm-database.js')).openWasm
+  : file => {
+    const isNew = !fs.existsSync(file)
+    const db = new Database(file)
+    db.pragma('journal_mode = wal')
+    db.pragma('synchronous = off')
+    return { db, driver: betterSqlite3(db), isNew }
+  }
+
 /** A device on an SQLite file of its own. */
 export function createDevice (t: Test, { server = new FakeServer(), sql = SCHEMA, file, wrap = driver => driver, userId = 'ann', ...options }: DeviceOptions = {}): Device {
   const place = file ?? path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'oversync-client-')), 'app.db')
   if (file === undefined) t.teardown(() => fs.rmSync(path.dirname(place), { recursive: true, force: true }))
-  const isNew = !fs.existsSync(place)
-  const db = new Database(place)
+  const { db, driver: own, isNew } = open(place)
   t.teardown(() => db.close())
-  db.pragma('journal_mode = wal')
-  db.pragma('synchronous = off')
   if (isNew) db.exec(sql)
-  const driver = wrap(betterSqlite3(db))
+  const driver = wrap(own)
   const client = createSyncClient(driver, {
     url: 'http://server.test/sync', schema: 'business', tables: ['authors', 'posts'], fetch: server.fetch, ...(userId === null ? {} : { userId }), ...options
   })
