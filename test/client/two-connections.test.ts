@@ -5,7 +5,6 @@ import { createDevice, id } from './device.js'
 import { FakeServer } from './fake-server.js'
 
 const author = (n: number, name = `Author ${n}`, email: string | null = null): Record<string, unknown> => ({ id: id(n), name, email })
-const post = (n: number, parent: number | null, title = `Post ${n}`): Record<string, unknown> => ({ id: id(n), title, body: null, author_id: parent === null ? null : id(parent) })
 
 t.test('another connection that writes: the window waits, or fails whole with a typed error (D6)', async t => {
   const server = new FakeServer()
