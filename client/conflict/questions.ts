@@ -1,4 +1,4 @@
-import { encodeRow, NULL_CELL, type Row } from '../sqlite/cell.js'
+import { encodeRow, knownColumns, NULL_CELL, overlay, type Row } from '../sqlite/cell.js'
 import { keyCells } from '../sqlite/key-text.js'
 import type { TableInfo } from '../sqlite/table-info.js'
 import { valueOf, type RowValues } from '../sqlite/values.js'
@@ -64,7 +64,8 @@ function nameOf ({ table, key, base, local, server }: Question): string {
   return JSON.stringify([table.name, key, base === null ? null : encodeRow(base), encodeRow(local), encodeRow(server)])
 }
 
-function answer ({ table, key, base, local, server, columns, kind, resolver }: Question): 'keep' | 'take' | { row: Row } | { problem: string } {
+function answer ({ table, key, base: image, local, server, columns, kind, resolver }: Question): 'keep' | 'take' | { row: Row } | { problem: string } {
+  const base = image === null ? null : overlay(knownColumns(image), keyCells(table, key))
   try {
     const answer: unknown = resolver({ table: table.name, key, base: base === null ? null : shown(table, base), local: shown(table, local), server: shown(table, server), columns: [...columns], kind })
     if (answer === 'keep' || answer === 'take') return answer

@@ -5,6 +5,8 @@ import type { Tables } from './open-file.js'
 import { reviveEditedHeld } from './pending.js'
 import { identifier } from './quote.js'
 import { hasKeySql, imageSql } from './row-sql.js'
+import { withoutTriggers } from './app-triggers.js'
+import { DriverError } from '../drivers/driver.js'
 import { TRIGGER_PREFIX } from './triggers.js'
 import { transact, withoutForeignKeys } from './transaction.js'
 import { randomUuid } from './uuid.js'
@@ -36,7 +38,11 @@ export function forgetUser (host: ApplyHost, { newDevice, mayForget }: { newDevi
     dropUnchanged(driver, context.tables)
     const unsent = countUnsent(driver)
     mayForget(unsent)
-    for (const { tbl } of driver.all<{ tbl: string }>('select tbl from _sync_table')) emptyTable(context, tbl)
+    const names = driver.all<{ tbl: string }>('select tbl from _sync_table').map(({ tbl }) => tbl)
+    // With the app's triggers first, so that what they feed follows; then without, for they may bring rows back or refuse.
+    for (const tbl of names) despite(driver, () => emptyTable(context, tbl))
+    withoutTriggers(driver, context.appTriggers.all, () => { for (const tbl of names) emptyTable(context, tbl) })
+    driver.run('delete from _sync_echo')
     for (const table of USERS_TABLES) driver.run(`delete from ${table}`)
     dropStage(driver)
     writeState(driver, {
@@ -62,7 +68,7 @@ const USERS_TABLES = ['_sync_row', '_sync_pending', '_sync_outbox', '_sync_held'
 function emptyTable (context: ApplyContext, name: string): void {
   const localName = context.driver.all<{ name: string }>("select name from sqlite_schema where type = 'table' and lower(name) = ?", [name])[0]?.name
   if (localName === undefined) return
-  context.driver.run(`delete from ${identifier(localName)}`)
+  context.driver.run(`delete from main.${identifier(localName)}`)
   context.changedTables.add(name)
 }
 
@@ -79,4 +85,12 @@ export function uninstall (driver: Driver, tables: Tables, mayForget: (unsent: n
     }
     return unsent
   }))
+}
+
+function despite (driver: Driver, fn: () => void): void {
+  try {
+    fn()
+  } catch (error) {
+    if (!(error instanceof DriverError) || !driver.inTransaction) throw error
+  }
 }

@@ -65,7 +65,7 @@ function forgetClosedTables ({ driver, tables }: ApplyContext): void {
   for (const { tbl } of driver.all<{ tbl: string }>('select distinct tbl from _sync_row')) {
     if (tables.has(tbl)) continue
     driver.run('delete from _sync_row where tbl = ?', [tbl])
-    driver.run('delete from _sync_table where tbl = ?', [tbl])
+    driver.run('update _sync_table set is_gone = 1 where tbl = ?', [tbl])
   }
 }
 
@@ -89,7 +89,10 @@ function compareRow (context: ApplyContext, table: TableInfo, known: KnownRow, c
   }
   const last = staged(context, known.last_id)
   if (known.same_id !== null) {
-    if (!isSame(table, known, before, staged(context, known.same_id))) diverge(context, table, known, before, last, counts)
+    const same = staged(context, known.same_id)
+    // Triggers were away for a while: the difference is an edit that was missed, see recheck.ts, which notes it when the window is applied.
+    if (context.recheck && !isEdited && known.deleted === 0 && !same.deleted) return
+    if (!isSame(table, known, before, same)) diverge(context, table, known, before, last, counts)
     return
   }
   if (last.version > known.server_version) return // the window's older changes of the row are gone

@@ -20,6 +20,7 @@ interface OldRow { id: number, key: string, image: string | null, local: string 
  */
 export function sendInOldShape (driver: Driver, schema: string, name: string, old: Shape, isWanted: (image: Row | null, local: Row | null) => boolean): void {
   reviveEditedHeld(driver)
+  if (readState(driver)?.rebuild != null) return
   // As much of the table as keys and payloads need.
   const table = { name, key: old.key, columns: old.columns, byColumn: new Map(old.columns.map(column => [column.name, column])) } as unknown as TableInfo
   let nextId = (readState(driver) as ClientState).nextChangeId

@@ -1,6 +1,6 @@
 import { DriverError, type Driver, type SqlParameter } from '../drivers/driver.js'
 import type { ApplyHost } from './apply-context.js'
-import { decodeRow, encodeRow, NULL_CELL, overlay, type Row } from './cell.js'
+import { knownColumns, decodeRow, encodeRow, NULL_CELL, overlay, UNKNOWN_CELL, type Row } from './cell.js'
 import { readConflict, type StoredConflict, type UndoChoice } from './conflict-log.js'
 import { identifier } from './quote.js'
 import { hasKeySql, imageSql } from './row-sql.js'
@@ -45,8 +45,10 @@ export function undoConflict (host: ApplyHost, id: number, choice: UndoChoice, o
 function undo (driver: Driver, table: TableInfo, record: StoredConflict, choice: UndoChoice, overwrite: boolean): Undone {
   const current = readRow(driver, table, record.key)
   const decided = decodeRow(record.result)
-  const chosen = decodeRow(record[choice])
-  const columns = readNames(record.columns)
+  const recorded = decodeRow(record[choice])
+  // What nobody knew (a rebuild found two pasts) cannot be put back.
+  const chosen = knownColumns(recorded)
+  const columns = readNames(record.columns).filter(name => recorded?.get(name) !== UNKNOWN_CELL)
   const target = chosen === null || decided === null || (current === null && overwrite) ? chosen : only(chosen, columns)
 
   if (isAsIn(table, current, target)) return not('nothing_to_undo', 'The row holds that already.')

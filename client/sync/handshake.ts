@@ -12,6 +12,8 @@ import { assertSameDevice, historyChanged, stateOf, type Session } from './sessi
  * yours".
  */
 export async function shakeHands (session: Session, signal: AbortSignal | undefined): Promise<void> {
+  // Another process may have begun anew on this file (signOut, wipe): what this client agreed on was before that.
+  if (stateOf(session).epoch === null) session.hasShakenHands = false
   for (let introductions = 0; !session.hasShakenHands; introductions++) {
     const asked = stateOf(session)
     if (introductions >= MAX_INTRODUCTIONS) throw neverAgreed(asked)

@@ -260,3 +260,25 @@ t.test('the client commits every transaction for good, as the connection is set 
   t.match(last.client.status(), { pending: 0, outbox: 0, cursor: 2 })
   t.same(last.all('select name from authors order by id'), [{ name: 'Author 1' }, { name: 'two' }])
 })
+
+t.test('triggers of the app keep no row of a user from going at sign-out (D13, P16)', async t => {
+  const device = createDevice(t)
+  device.db.exec(`create table log (what); create trigger app_log after insert on authors begin insert into log values (new.id); end;
+    create trigger refuses before delete on posts begin select raise(abort, 'never'); end;
+    insert into authors values ('a', 'Ann''s', null); insert into posts values ('p', 'Ann''s', null, 'a')`)
+  await device.client.syncOnce()
+  t.same(await device.client.signOut(), { unsent: 0 })
+  t.same(device.all('select id from authors union all select id from posts'), [])
+  t.equal(device.all("select count(*) as n from sqlite_schema where type = 'trigger' and name in ('app_log', 'refuses')")[0]?.['n'], 2, 'the triggers are there again')
+})
+
+t.test('a table that this version of the app leaves out is emptied at sign-out too, after a rebuild as before (D13, P16)', async t => {
+  const server = new FakeServer()
+  const device = createDevice(t, { server })
+  device.db.exec("insert into authors values ('a', 'Ann', null); insert into posts values ('p', 'secret', null, null)")
+  await device.client.syncOnce()
+  const smaller = device.reopen({ tables: ['authors'] })
+  await smaller.client.rebuild()
+  await smaller.client.signOut({ force: true })
+  t.same(smaller.all('select id from posts'), [])
+})
