@@ -1,5 +1,6 @@
 import type { Sql } from 'postgres'
 import { contentsOfDevice, contentsOfPostgres, difference } from '../shared/compare.js'
+import type { Device } from '../shared/device.js'
 import { readStream, type Stream } from './stream.js'
 import type { World } from './world.js'
 
@@ -36,8 +37,13 @@ export async function checkRemains (world: World, sql: Sql | null): Promise<Rema
   return remains
 }
 
+/** The device that joins last, of each user. */
+export function freshDevice (world: World, user = world.user): Device {
+  return world.device('fresh-device', { user, deviceId: `fresh-device-of-${user}` })
+}
+
 async function checkFreshDevice (world: World, user: string, stream: Stream): Promise<void> {
-  const fresh = world.device('fresh-device', { user })
+  const fresh = freshDevice(world, user)
   await world.sync(fresh)
   const problem = difference(contentsOfDevice(fresh), stream.contents)
   world.check(`a fresh device of ${user} equals the stream`, problem === null, problem ?? '')

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
 import type { Device } from '../shared/device.js'
-import { LOCAL_TABLES } from '../shared/local-tables.js'
+import { freshDevice } from './closing-checks.js'
 import type { Stage } from './stage.js'
 import type { World } from './world.js'
 
@@ -19,9 +19,6 @@ const entryOfUser = (which: 'min' | 'max'): string => `(scope_id, server_id) = (
 const FIRST_USER = entryOfUser('min')
 const LAST_USER = entryOfUser('max')
 
-/** The device that joins last, with an app that loses what it is given. */
-const FORGETS_POSTS = `${LOCAL_TABLES} create trigger lossy after insert on posts begin delete from posts where id = new.id; end`
-
 const ENTRY_TWICE = `
   with entry as (
     insert into sync.change_log (scope_id, server_id, source_change_id, version, source_no, table_id, op, pk, payload)
@@ -35,7 +32,7 @@ export const SPOILS = damage({
   'device-value': { needs: 'device', doIt: ({ devices }) => behindItsBack(devices[0], "update users set name = name || '!' where rowid = (select min(rowid) from users)") },
   'device-row-lost': { needs: 'device', doIt: ({ devices }) => behindItsBack(devices[0], 'delete from posts where rowid = (select min(rowid) from posts)') },
   'device-row-extra': { needs: 'device', doIt: ({ devices }) => behindItsBack(devices[0], `insert into posts (id, title) values ('${randomUUID()}', 'from nowhere')`) },
-  'fresh-row-lost': { needs: 'device', doIt: world => world.install('fresh-device', { tables: FORGETS_POSTS }) },
+  'fresh-row-lost': { needs: 'device', doIt: losesFreshRow },
   'device-unsent': { needs: 'device', doIt: ({ devices }) => expectOne(devices[0]?.db.prepare('update users set name = name where rowid = (select min(rowid) from users)').run().changes) },
   'business-value': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, "update business.users set name = name || '!' where id::text = (select min(pk) from sync.rows where scope = $1 and table_name = 'users' and not deleted)", user) },
   'business-row-lost': { needs: 'database', doIt: ({ user }, sql) => inDatabase(sql, "delete from business.posts where id::text = (select min(pk) from sync.rows where scope = $1 and table_name = 'posts' and not deleted)", user) },
@@ -63,6 +60,15 @@ function behindItsBack (device: Device | undefined, statement: string): void {
   for (const { name } of triggers) device.db.exec(`drop trigger "${name}"`)
   expectOne(device.db.prepare(statement).run().changes)
   for (const { sql } of triggers) device.db.exec(sql)
+}
+
+/** The device that joins last finds a file that has all, and then lost a row that nobody deleted. */
+async function losesFreshRow (world: World): Promise<void> {
+  const fresh = freshDevice(world)
+  await world.sync(fresh)
+  expectOne(fresh.db.prepare('delete from posts where rowid = (select min(rowid) from posts)').run().changes)
+  fresh.db.exec('delete from _sync_pending')
+  await world.retire(fresh)
 }
 
 async function inDatabase (sql: Sql, statement: string, user: string): Promise<void> {
