@@ -3,6 +3,7 @@ import { createEmitter, type Emitter } from './events.js'
 import type { LoopState } from './loop/machine.js'
 import { createNews, type SyncEvents } from './news.js'
 import { takeRunLock } from './run-lock.js'
+import { isClientGone } from './sqlite/client-state.js'
 import type { Session } from './sync/session.js'
 
 /** What the groups of calls of one client share (`calls/*.ts`): the open file, whose turn it is, and who listens. */
@@ -30,10 +31,16 @@ export interface ClientCore {
 
 const NOTHING: ReadonlySet<string> = new Set()
 
+/** Another process may have taken the client off the file (`uninstall`): SQLite then misses its tables. */
+function named (error: unknown): Error {
+  if (!isClientGone(error)) return error as Error
+  return new SyncClientError('signed_out', 'The file is no longer prepared for sync: the client was removed from it.', { cause: error })
+}
+
 export function createCore (session: Session): ClientCore {
   const events = createEmitter<SyncEvents>()
   const news = createNews(session, events)
-  session.afterCommit = news.tell
+  session.afterCommit = tell
   session.onProgress = progress => events.emit('progress', progress)
   const closing = new AbortController()
   const shutting: Array<() => void> = []
@@ -46,10 +53,10 @@ export function createCore (session: Session): ClientCore {
     if (closing.signal.aborted) throw new SyncClientError('closed', 'The client was closed.')
   }
 
-  /** Rows that were held when a batch was made. Where the file cannot be read they are told next time, and the call's own error stands. */
-  function tellRest (): void {
+  /** What was done is done: where the file cannot be read for news of it, they are told next time, and the call goes on. */
+  function tell (changedTables: ReadonlySet<string>): void {
     try {
-      news.tell(NOTHING)
+      news.tell(changedTables)
     } catch {}
   }
 
@@ -61,10 +68,10 @@ export function createCore (session: Session): ClientCore {
         lastError = null
         return result
       } catch (error) {
-        lastError = error as Error
-        throw error
+        lastError = named(error)
+        throw lastError
       } finally {
-        if (!closing.signal.aborted) tellRest()
+        if (!closing.signal.aborted) tell(NOTHING) // rows that were held when a batch was made
       }
     })
     turn = call.catch(() => {}) // the caller has the error; the next call has its own chance
@@ -85,7 +92,11 @@ export function createCore (session: Session): ClientCore {
     }, signal),
     now (fn) {
       assertOpen()
-      return fn()
+      try {
+        return fn()
+      } catch (error) {
+        throw named(error)
+      }
     },
     lastError: () => lastError,
     loopState: () => loopState,

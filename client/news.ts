@@ -41,18 +41,25 @@ export function createNews (session: Session, events: Emitter<SyncEvents>): News
   const last = (table: string): number => driver.all<{ id: number | null }>(`select max(id) as id from ${table}`)[0]?.id ?? 0
   let lastConflict = last('_sync_conflict')
   let lastHeld = last('_sync_held')
+  function tellRecords (): void {
+    const newest = { conflict: last('_sync_conflict'), held: last('_sync_held') }
+    if (newest.conflict > lastConflict && events.has('conflict')) {
+      for (const record of readConflicts(driver, lastConflict)) events.emit('conflict', record)
+    }
+    if (newest.held > lastHeld && events.has('held')) {
+      for (const row of readHeld(session, lastHeld)) events.emit('held', row)
+    }
+    lastConflict = newest.conflict
+    lastHeld = newest.held
+  }
+
   return {
     tell (changedTables) {
-      const newest = { conflict: last('_sync_conflict'), held: last('_sync_held') }
-      if (newest.conflict > lastConflict && events.has('conflict')) {
-        for (const record of readConflicts(driver, lastConflict)) events.emit('conflict', record)
+      try {
+        tellRecords()
+      } finally {
+        if (changedTables.size > 0) events.emit('change', { tables: [...changedTables].sort() })
       }
-      if (newest.held > lastHeld && events.has('held')) {
-        for (const row of readHeld(session, lastHeld)) events.emit('held', row)
-      }
-      lastConflict = newest.conflict
-      lastHeld = newest.held
-      if (changedTables.size > 0) events.emit('change', { tables: [...changedTables].sort() })
     }
   }
 }

@@ -45,6 +45,7 @@ export function openClient<Database = AnyDatabase> (driver: Driver, options: Syn
     transport: createTransport(settings),
     user: settings.user,
     hasShakenHands: false,
+    introducedAs: null,
     mayChangeServer: settings.onServerChange === 'rebuild',
     unexplained: new Set(),
     batchSize: settings.uploadBatchSize,

@@ -15,7 +15,7 @@ export interface HostOptions {
 }
 
 /** The loop of a client, where it has one. */
-interface Loop { start?: (...args: unknown[]) => void, wake?: () => void }
+interface Loop { start?: (...args: unknown[]) => void, noticeWrite?: () => void }
 
 /** Carries out the calls of all tabs on the one open database. */
 export class Host {
@@ -87,7 +87,7 @@ export class Host {
 
   #afterWrite ({ client }: OpenDatabase, tables: string[]): void {
     this.#emit('change', { tables, by: 'app' })
-    ;(client as Loop).wake?.()
+    ;(client as Loop).noticeWrite?.()
   }
 
   #setWish (wish: unknown[] | null): void {

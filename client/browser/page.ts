@@ -16,7 +16,7 @@ export type { BoundValue, Persistence, Role, Statement, Storage } from './protoc
 
 /** Every call of the client for pages, as it is but with a promise. */
 export type PageSync = {
-  [Name in keyof SyncClient as Name extends 'on' | 'close' | 'migrate' ? never : Name]:
+  [Name in keyof SyncClient as Name extends 'on' | 'close' | 'migrate' | 'uninstall' | 'noticeWrite' ? never : Name]:
   SyncClient[Name] extends (...args: infer Args) => infer Result
     ? (...args: Args) => Promise<Name extends 'status' ? Awaited<Result> & Storage : Awaited<Result>>
     : never

@@ -26,7 +26,7 @@ export interface Performed {
 export interface RunResult<Row = Record<string, unknown>> { changes: number, rows: Row[] }
 
 /** Calls of the client that take or return what does not cross, or that are not a page's business. */
-const NOT_FOR_PAGES = new Set(['on', 'close', 'migrate'])
+const NOT_FOR_PAGES = new Set(['on', 'close', 'migrate', 'uninstall', 'noticeWrite'])
 
 export async function perform (database: OpenDatabase, request: Request, signal: AbortSignal): Promise<Performed> {
   const { driver, watch } = database

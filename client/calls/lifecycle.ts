@@ -51,7 +51,7 @@ export function lifecycleCalls (core: ClientCore): LifecycleCalls {
     async uninstall ({ force = false } = {}) {
       let unsent = 0
       await core.inTurn(async () => {
-        unsent = uninstall(session.driver, session.knownTables(), force ? () => {} : refuseUnsent)
+        unsent = uninstall(session, force ? () => {} : refuseUnsent)
         core.forsake()
       })
       await close()

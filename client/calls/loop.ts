@@ -2,6 +2,7 @@ import type { ClientCore } from '../core.js'
 import { SyncClientError } from '../errors.js'
 import { createLoop } from '../loop/loop.js'
 import type { Surroundings } from '../loop/surroundings.js'
+import { isClientGone } from '../sqlite/client-state.js'
 import { readStatus } from './status.js'
 import { sendable, syncOnce } from '../sync/sync-once.js'
 
@@ -12,6 +13,8 @@ export interface LoopCalls {
   stop: () => Promise<void>
   /** Run now, also where the loop waits after a failure: after a sign-in, when the app comes to the foreground, on a push message. */
   wake: () => void
+  /** The app has just written: look for it now, not at the next look (`localCheckMs`). Only where the loop is idle; a wait after a failure takes its time. */
+  noticeWrite: () => void
 }
 
 export function loopCalls (core: ClientCore, world: Surroundings): LoopCalls {
@@ -34,8 +37,15 @@ export function loopCalls (core: ClientCore, world: Surroundings): LoopCalls {
         throw error
       }
     },
-    // After a run that could not send everything, only what has come since counts: the rest has its time.
-    hasNewWork: () => !driver.inTransaction && sendable(session) > 0 && (hasDrained || lastPending() !== lastSeen),
+    hasNewWork () {
+      try {
+        // After a run that could not send everything, only what has come since counts: the rest has its time.
+        return !driver.inTransaction && sendable(session) > 0 && (hasDrained || lastPending() !== lastSeen)
+      } catch (error) {
+        if (isClientGone(error)) return true // the run says so, once
+        throw error
+      }
+    },
     onState (state) {
       core.setLoopState(state)
       if (state !== 'closed' && events.has('status')) events.emit('status', readStatus(core))
@@ -48,6 +58,7 @@ export function loopCalls (core: ClientCore, world: Surroundings): LoopCalls {
   return {
     start: () => core.now(() => loop.dispatch('start')),
     stop: () => loop.stop(),
-    wake: () => core.now(() => loop.dispatch('wake'))
+    wake: () => core.now(() => loop.dispatch('wake')),
+    noticeWrite: () => core.now(() => loop.noticeWrite())
   }
 }

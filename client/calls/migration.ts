@@ -8,7 +8,7 @@ import { useTables, type Session } from '../sync/session.js'
 export interface MigrationCalls {
   /**
    * Runs the app's own migration, `fn`, which uses the app's connection and transactions, and notes what it changes. `tables`:
-   * the synced tables from then on, where their names change. Waits for the running call; others wait for it. What `fn`
+   * the synced tables from then on, where their names change. Waits for the running call, of another process too (`sync_elsewhere` where that takes longer than `timeoutMs`); others wait for it. What `fn`
    * throws is thrown on after what it did was noted all the same.
    */
   migrate: <T>(fn: () => T | Promise<T>, options?: { tables?: SyncClientOptions['tables'] }) => Promise<T>
@@ -20,9 +20,9 @@ function endOf (session: Session, settings: Settings): void {
   adoptExtra(session)
 }
 
-export function migrationCalls ({ session, inTurn }: ClientCore): MigrationCalls {
+export function migrationCalls ({ session, run }: ClientCore): MigrationCalls {
   return {
-    migrate: (fn, { tables } = {}) => inTurn(async () => {
+    migrate: (fn, { tables } = {}) => run(async () => {
       const next = tables === undefined ? session.settings.tables : readTableOptions(tables)
       transact(session.driver, () => { startMigration(session.driver, session.refreshTables()) })
       try {
@@ -30,6 +30,6 @@ export function migrationCalls ({ session, inTurn }: ClientCore): MigrationCalls
       } finally {
         endOf(session, { ...session.settings, tables: next })
       }
-    })
+    }, { signal: undefined, waitMs: session.settings.timeoutMs })
   }
 }

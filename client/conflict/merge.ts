@@ -9,12 +9,13 @@ export type DeleteRule = ConflictRule | 'editWins' | 'deleteWins'
 /**
  * `update-update`: both sides changed these columns. `insert-insert`: both sides made a row with this key. `update-delete`:
  * edited here, deleted on the server. `delete-update`: deleted here, edited on the server. `parent-restored`: deleted here,
- * while another device gave it a child.
+ * while another device gave it a child. `dropped`: changed here, and could not be sent before a migration dropped the table
+ * or the columns; nothing was decided, the record is what is left of it.
  */
-export type ConflictKind = 'update-update' | 'insert-insert' | 'update-delete' | 'delete-update' | 'parent-restored'
+export type ConflictKind = 'update-update' | 'insert-insert' | 'update-delete' | 'delete-update' | 'parent-restored' | 'dropped'
 
-/** What decided, in a record: a rule by its name, the app's function (`resolver`), or a child that needs its parent (`children`). */
-export type RuleName = DeleteRule | 'resolver' | 'children'
+/** What decided, in a record: a rule by its name, the app's function (`resolver`), a child that needs its parent (`children`), or the app's `migration`. */
+export type RuleName = DeleteRule | 'resolver' | 'children' | 'migration'
 
 export interface Merged {
   /** The row as it shall be on this device; null: there shall be none. */

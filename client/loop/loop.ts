@@ -21,6 +21,8 @@ export interface LoopWork extends Pace {
 export interface Loop {
   readonly state: LoopState
   dispatch: (event: 'start' | 'wake' | 'close') => void
+  /** Looks for local writes now, where the loop waits for them. */
+  noticeWrite: () => void
   /** Stops; resolves when no run is under way any more. */
   stop: () => Promise<void>
 }
@@ -34,6 +36,8 @@ export function createLoop (work: LoopWork, world: Surroundings): Loop {
   let disarm: Array<() => void> = []
   const waiting: Array<() => void> = []
   let isRunning = false
+  /** Of a write outside `idle`, which begins with a look for it. */
+  let hasNotice = false
 
   function dispatch (event: LoopEvent): void {
     const next = TRANSITIONS[state][event]
@@ -77,12 +81,13 @@ export function createLoop (work: LoopWork, world: Surroundings): Loop {
 
   /** A look now, for what was written during the run, and then one every `localCheckMs`. */
   function watchFile (): void {
-    if (work.localCheckMs === 0) return
+    if (work.localCheckMs === 0 && !hasNotice) return
+    hasNotice = false
     let cancel = world.after(0, look)
     disarm.push(() => cancel())
     function look (): void {
       if (hasNewWork()) return dispatch('write')
-      cancel = world.after(work.localCheckMs, look)
+      if (work.localCheckMs > 0) cancel = world.after(work.localCheckMs, look)
     }
   }
 
@@ -122,6 +127,10 @@ export function createLoop (work: LoopWork, world: Surroundings): Loop {
   return {
     get state () { return state },
     dispatch,
+    noticeWrite () {
+      if (state !== 'idle') hasNotice = true
+      else if (hasNewWork()) dispatch('write')
+    },
     stop () {
       dispatch('stop')
       return isRunning ? new Promise(resolve => { waiting.push(resolve) }) : Promise.resolve()

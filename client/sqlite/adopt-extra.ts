@@ -35,9 +35,9 @@ function isWanted ({ driver, rules }: ApplyHost): boolean {
 }
 
 function adoptColumns (context: ApplyContext, table: TableInfo): void {
-  for (let after = ''; ;) {
+  for (let after = '', isFirst = true; ; isFirst = false) {
     const rows = context.driver.all<ExtraRow>(
-      'select key, server_version, extra, json_columns from _sync_row where tbl = ? and key > ? and deleted = 0 and extra is not null order by key limit ?',
+      `select key, server_version, extra, json_columns from _sync_row where tbl = ? and key ${isFirst ? '>=' : '>'} ? and deleted = 0 and extra is not null order by key limit ?`,
       [table.name, after, READ_CHUNK_ROWS])
     for (const row of rows) {
       after = row.key

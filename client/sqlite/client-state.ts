@@ -1,4 +1,4 @@
-import type { Driver, SqlParameter } from '../drivers/driver.js'
+import { DriverError, type Driver, type SqlParameter } from '../drivers/driver.js'
 
 /**
  * Why everything is downloaded again. `history`: the server was restored, replaced or rewound. `expired`: the device was away
@@ -81,6 +81,11 @@ export function readState (driver: Driver): ClientState | null {
       ? null
       : { after: row.stage_after, until: row.stage_until ?? 0, floor: row.stage_floor ?? 0, complete: row.stage_complete === 1 }
   }
+}
+
+/** Whether SQLite misses a table of the client's. */
+export function isClientGone (error: unknown): boolean {
+  return error instanceof DriverError && /^no such table: (?:main\.)?_sync_/.test(error.message)
 }
 
 /** Columns of `_sync_client` and their new values. */

@@ -3,7 +3,7 @@ import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-con
 import { dropStage, writeState } from './client-state.js'
 import type { Tables } from './open-file.js'
 import { reviveEditedHeld } from './pending.js'
-import { identifier } from './quote.js'
+import { identifier, tableSql } from './quote.js'
 import { hasKeySql, imageSql } from './row-sql.js'
 import { withoutTriggers } from './app-triggers.js'
 import { DriverError } from '../drivers/driver.js'
@@ -17,14 +17,15 @@ export function countUnsent (driver: Driver): number {
     'select (select count(*) from _sync_pending) + (select count(*) from _sync_outbox) + (select count(*) from _sync_held) + (select count(*) from _sync_lost) as n')[0]?.n ?? 0
 }
 
-/** Rows that were noted and are as the server has them are no changes. Call inside a transaction. */
+/** Rows that were noted and are as the server has them, also where it took an earlier batch unheard, are no changes. Call inside a transaction. */
 export function dropUnchanged (driver: Driver, tables: Tables): void {
   reviveEditedHeld(driver)
   for (const table of tables.values()) {
-    const row = `${identifier(table.localName)} as t where ${hasKeySql(table, 't', '_sync_pending.key')}`
+    const row = `${tableSql(table)} as t where ${hasKeySql(table, 't', '_sync_pending.key')}`
+    const now = `(select ${imageSql(table, 't')} from ${row})`
     driver.run(
-      `delete from _sync_pending where tbl = ? and typeof(key) = 'text' and (tbl, key) not in (select tbl, key from _sync_outbox) and iif(image is null,
-         not exists (select 1 from ${row}), image = (select ${imageSql(table, 't')} from ${row}))`, [table.name])
+      `delete from _sync_pending where tbl = ? and typeof(key) = 'text' and (tbl, key) not in (select tbl, key from _sync_outbox)
+         and image is ${now} and (sent is null or sent = coalesce(${now}, 'deleted'))`, [table.name])
   }
 }
 
@@ -66,22 +67,22 @@ const USERS_TABLES = ['_sync_row', '_sync_pending', '_sync_outbox', '_sync_held'
 
 /** Also a table that this version of the app does not open: the next user must not find it. */
 function emptyTable (context: ApplyContext, name: string): void {
-  const localName = context.driver.all<{ name: string }>("select name from sqlite_schema where type = 'table' and lower(name) = ?", [name])[0]?.name
+  const localName = context.driver.all<{ name: string }>("select name from main.sqlite_schema where type = 'table' and lower(name) = ?", [name])[0]?.name
   if (localName === undefined) return
   context.driver.run(`delete from main.${identifier(localName)}`)
   context.changedTables.add(name)
 }
 
 /** Removes the client from the file, triggers and tables, and leaves the app's rows as they are. */
-export function uninstall (driver: Driver, tables: Tables, mayForget: (unsent: number) => void): number {
+export function uninstall ({ driver, refreshTables }: Pick<ApplyHost, 'driver' | 'refreshTables'>, mayForget: (unsent: number) => void): number {
   return withoutForeignKeys(driver, () => transact(driver, () => {
-    dropUnchanged(driver, tables)
+    dropUnchanged(driver, refreshTables())
     const unsent = countUnsent(driver)
     mayForget(unsent)
     for (const type of ['trigger', 'table'] as const) {
       const found = driver.all<{ name: string }>(
-        'select name from sqlite_schema where type = ? and substr(name, 1, ?) = ?', [type, TRIGGER_PREFIX.length, TRIGGER_PREFIX])
-      for (const { name } of found) driver.exec(`drop ${type} ${identifier(name)}`)
+        'select name from main.sqlite_schema where type = ? and substr(name, 1, ?) = ?', [type, TRIGGER_PREFIX.length, TRIGGER_PREFIX])
+      for (const { name } of found) driver.exec(`drop ${type} main.${identifier(name)}`)
     }
     return unsent
   }))

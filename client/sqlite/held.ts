@@ -2,8 +2,9 @@ import type { Driver } from '../drivers/driver.js'
 import { MAX_FK_RETRIES } from '../limits.js'
 import type { ApplyContext, ApplyHost } from './apply-context.js'
 import { decodeRow, knownColumns, overlay, type Row } from './cell.js'
-import { deleteLocal, writeLocal } from './local-row.js'
+import { deleteLocal, despiteTriggers, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, writePayload } from './payload.js'
+import { isDropped } from './dropped.js'
 import { reviveEditedHeld } from './pending.js'
 import { tableSql } from './quote.js'
 import { hasKeySql, keySql } from './row-sql.js'
@@ -129,25 +130,26 @@ export function reviveFailed (driver: Driver): number {
 
 function moveToPending (driver: Driver, condition: string, params: string[], attempts: string): number {
   const { changes } = driver.run(
-    `insert into _sync_pending (tbl, key, image, attempts) select tbl, key, image, ${attempts} from _sync_held where ${condition}
+    `insert into _sync_pending (tbl, key, image, attempts) select tbl, key, image, ${attempts} from _sync_held where ${condition} and tbl not in (select tbl from _sync_table where is_gone = 1)
      on conflict (tbl, key) do update set image = excluded.image, attempts = excluded.attempts`, params)
   if (changes > 0) driver.run('delete from _sync_held where exists (select 1 from _sync_pending p where p.tbl = _sync_held.tbl and p.key = _sync_held.key)')
   return changes
 }
 
-/** Gives up the local change of a held row: the row becomes the server's again. False where there is no such row any more. */
+/** Gives up the local change of a held row: the row becomes the server's again, or, where its table was dropped, is forgotten. False where there is no such row any more. */
 export function discardHeld (context: ApplyContext, id: number): boolean {
   const { driver } = context
   const found = driver.all<{ tbl: string, key: string, is_odd: number, image: string | null }>(
     "select tbl, cast(key as text) as key, typeof(key) = 'blob' as is_odd, image from _sync_held where id = cast(? as integer)", [String(id)])[0]
   const table = found === undefined ? undefined : context.tables.get(found.tbl)
-  if (found === undefined || table === undefined) return false
+  if (found === undefined) return false
+  if (table === undefined) return isDropped(driver, found.tbl) && driver.run('delete from _sync_held where id = cast(? as integer)', [String(id)]).changes > 0
   const image = knownColumns(decodeRow(found.image))
   if (image === null) {
     // Inside SQLite: a key that cannot travel may not survive the way through JavaScript either.
     const key = '(select key from _sync_held where id = cast(? as integer))'
     const isThisRow = found.is_odd === 1 ? `${keySql(table, 't')} = ${key}` : hasKeySql(table, 't', key)
-    driver.run(`delete from ${tableSql(table)} as t where ${isThisRow}`, [String(id)])
+    despiteTriggers(context, table, () => driver.run(`delete from ${tableSql(table)} as t where ${isThisRow}`, [String(id)]))
     driver.run('update _sync_echo set image = null where tbl = ? and key = (select key from _sync_held where id = cast(? as integer))', [table.name, String(id)])
     context.removedFrom.add(table.name)
     context.changedTables.add(table.name)

@@ -4,7 +4,8 @@ import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-con
 import { encodeRow } from './cell.js'
 import { hold } from './held.js'
 import { readLocal } from './local-row.js'
-import { readOutbox, type OutboxEntry } from './outbox.js'
+import { isDropped } from './dropped.js'
+import { readOutbox, recordLost, type OutboxEntry } from './outbox.js'
 import { setPending, setPendingAgain } from './pending.js'
 import { beginRebuild } from './rebuild.js'
 import { referredRow, refersToKey } from './references.js'
@@ -26,7 +27,8 @@ export interface Judged {
  */
 export function judge (host: ApplyHost, ids: readonly number[], reply: UploadReply): Judged | null {
   assertFits(ids, reply.verdicts)
-  const judged = applyTransaction<Judged | null>(host, context => {
+  const judged = applyTransaction<Judged | null>(host, (context, state) => {
+    if (state.sourceId !== reply.sourceId) return null // numbered anew meanwhile: ids alone say nothing
     const outbox = readOutbox(context.driver, ids.length)
     if (outbox.length !== ids.length || outbox.some((entry, i) => entry.id !== ids[i])) return null
     // Bound as text: a bound number would be a REAL.
@@ -61,6 +63,8 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
   if ('row' in verdict && verdict.row !== null && (verdict.row.table !== entry.table || verdict.row.key !== entry.key)) {
     throw broken(`change ${entry.id} is about ${entry.table}:${entry.key}, its server_row about ${verdict.row.table}:${verdict.row.key}`)
   }
+  // What the server did not take as it was sent is merged or sent again in the table's new shape.
+  if (verdict.status !== 'applied') recordLost(context.driver, entry)
   switch (verdict.status) {
     case 'applied':
       judged.applied++
@@ -138,6 +142,7 @@ function invalid (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
 }
 
 function backToPending (context: ApplyContext, entry: OutboxEntry): void {
+  if (isDropped(context.driver, entry.table)) return // on record
   setPendingAgain(context.driver, entry.table, entry.key, entry.image, entry.sent)
 }
 

@@ -53,7 +53,7 @@ export function writeLocal (context: ApplyContext, table: TableInfo, key: string
 }
 
 /** One statement; where it fails for a reason that is not SQLite's own, a trigger of the app is in the way, and it goes without. */
-function despiteTriggers<T> (context: ApplyContext, table: TableInfo, write: () => T): T {
+export function despiteTriggers<T> (context: ApplyContext, table: TableInfo, write: () => T): T {
   const triggers = context.appTriggers.onSynced.filter(trigger => trigger.table === table.name)
   if (triggers.length === 0) return write()
   try {

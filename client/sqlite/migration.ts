@@ -2,7 +2,8 @@ import type { Driver } from '../drivers/driver.js'
 import { READ_CHUNK_ROWS } from '../limits.js'
 import { decodeRow, encodeRow, type Row } from './cell.js'
 import { writeState } from './client-state.js'
-import { keepDroppedColumns, sendInOldShape } from './old-shape.js'
+import { recordDropped } from './dropped.js'
+import { allOf, keepDroppedColumns, sendInOldShape } from './old-shape.js'
 import type { Tables } from './open-file.js'
 import { identifier, tableSql } from './quote.js'
 import { differsFromServer } from './recheck.js'
@@ -65,7 +66,26 @@ function noteChanged (driver: Driver, table: TableInfo, translate: Translate): v
 
 /** A table that is there no more (dropped, or renamed): unsent changes go up as they were, and its rows are forgotten. */
 export function noteGone (driver: Driver, schema: string, name: string, old: Shape): void {
-  sendInOldShape(driver, schema, name, old, () => true)
+  sendInOldShape(driver, schema, name, old, allOf)
+  forgetTable(driver, name)
+}
+
+/** A table that was dropped behind the client's back: what was changed in it cannot be known any more, only that it was. */
+export function noteDropped (driver: Driver, name: string): void {
+  for (let after = 0; ;) {
+    const rows = driver.all<{ id: number, key: string, image: string | null }>(
+      'select id, cast(key as text) as key, image from _sync_pending where +tbl = ? and id > ? order by id limit ?', [name, after, READ_CHUNK_ROWS])
+    for (const { id, key, image } of rows) {
+      after = id
+      const before = decodeRow(image)
+      recordDropped(driver, name, key, { before, mine: new Map(), columns: before?.keys() ?? [] })
+    }
+    if (rows.length < READ_CHUNK_ROWS) break
+  }
+  forgetTable(driver, name)
+}
+
+function forgetTable (driver: Driver, name: string): void {
   // Should a table of this name come back, its rows are fetched again; that they are not here does not delete them anywhere.
   driver.run('delete from _sync_row where tbl = ?', [name])
   driver.run('delete from _sync_pending where tbl = ?', [name])

@@ -4,6 +4,7 @@ import { membersOf, objectText } from '../http/json-text.js'
 import { decodeRow, NULL_CELL, type Row } from './cell.js'
 import { readState, writeState, type ClientState } from './client-state.js'
 import { unrepresentable, writePayload } from './payload.js'
+import { droppedCells, keepDroppedCells, recordDropped } from './dropped.js'
 import { reviveEditedHeld } from './pending.js'
 import { readNames } from './row-state.js'
 import type { Shape } from './shape.js'
@@ -11,38 +12,43 @@ import type { TableInfo } from './table-info.js'
 import { keyProblem } from './wire-key.js'
 import { encodeCell } from './wire-values.js'
 
-interface OldRow { id: number, key: string, image: string | null, local: string | null, attempts: number, version: number | null, extra: string | null, json_columns: string | null }
+interface OldRow { id: number, key: string, image: string | null, local: string | null, attempts: number, sent: string | null, version: number | null, extra: string | null, json_columns: string | null, is_blocked: number }
 
 /**
- * Unsent changes of a table as it was before the migration go up as they were made: those for which `isWanted` says so move
- * to the outbox with the content that `_sync_migration` kept. The server takes columns that it does not know, or no longer
- * has, for other devices. What is on its way already, or waits for its own server row, stays where it is.
+ * Unsent changes of a table as it was before the migration go up as they were made: those of which `wanted` names columns
+ * that will be lost move to the outbox with the content that `_sync_migration` kept. The server takes columns that it does
+ * not know, or no longer has, for other devices. What cannot go (its row is on its way already or waits for the server's, a
+ * value cannot travel, a rebuild is under way) goes on record.
  */
-export function sendInOldShape (driver: Driver, schema: string, name: string, old: Shape, isWanted: (image: Row | null, local: Row | null) => boolean): void {
+export function sendInOldShape (driver: Driver, schema: string, name: string, old: Shape, wanted: (image: Row | null, local: Row | null) => string[]): void {
   reviveEditedHeld(driver)
-  if (readState(driver)?.rebuild != null) return
+  const state = readState(driver) as ClientState
   // As much of the table as keys and payloads need.
   const table = { name, key: old.key, columns: old.columns, byColumn: new Map(old.columns.map(column => [column.name, column])) } as unknown as TableInfo
-  let nextId = (readState(driver) as ClientState).nextChangeId
+  let nextId = state.nextChangeId
   for (let after = 0; ;) {
     const rows = driver.all<OldRow>(
-      `select p.id, p.key, p.image, p.attempts, m.image as local, r.server_version as version, r.extra, r.json_columns
+      `select p.id, cast(p.key as text) as key, p.image, p.attempts, p.sent, m.image as local, r.server_version as version, r.extra, r.json_columns,
+         typeof(p.key) <> 'text' or exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key) or exists (select 1 from _sync_outbox o where o.tbl = p.tbl and o.key = p.key) as is_blocked
        from _sync_pending as p left join _sync_migration as m on m.tbl = p.tbl and m.key = p.key left join _sync_row as r on r.tbl = p.tbl and r.key = p.key
-       where typeof(p.key) = 'text' and +p.tbl = ? and p.id > ?
-         and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key) and not exists (select 1 from _sync_outbox o where o.tbl = p.tbl and o.key = p.key)
-       order by p.id limit ?`, [name, after, READ_CHUNK_ROWS])
+       where +p.tbl = ? and p.id > ? order by p.id limit ?`, [name, after, READ_CHUNK_ROWS])
     for (const row of rows) {
       after = row.id
       const local = decodeRow(row.local)
       const image = decodeRow(row.image)
-      if ((local === null && image === null) || !isWanted(image, local) || keyProblem(table, row.key) !== null) continue
-      const payload = payloadOf(table, row, local)
-      if (payload === undefined) continue
+      const columns = local === null && image === null ? [] : wanted(image, local)
+      if (columns.length === 0) continue
+      const canGo = state.rebuild === null && row.is_blocked === 0 && keyProblem(table, row.key) === null
+      const payload = canGo ? payloadOf(table, row, local) : undefined
+      if (payload === undefined) {
+        recordDropped(driver, name, row.key, { before: image, mine: local, columns })
+        continue
+      }
       const id = nextId++
       const op = local === null ? 'DELETE' : image === null ? 'INSERT' : 'UPDATE'
       const change = JSON.stringify({ source_change_id: id, schema, table: name, op, pk: row.key, server_version: row.version ?? 0 }).slice(0, -1) + (payload === null ? '}' : `,"payload":${payload}}`)
-      driver.run('insert into _sync_outbox (source_change_id, tbl, key, base_version, image, sent, change, attempts) values (?, ?, ?, ?, ?, ?, ?, ?)',
-        [id, name, row.key, row.version ?? 0, row.image, row.local, change, row.attempts])
+      driver.run('insert into _sync_outbox (source_change_id, tbl, key, base_version, image, sent, change, attempts, sent_before) values (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        [id, name, row.key, row.version ?? 0, row.image, row.local, change, row.attempts, row.sent])
       driver.run('delete from _sync_pending where id = ?', [row.id])
     }
     if (rows.length < READ_CHUNK_ROWS) break
@@ -50,7 +56,12 @@ export function sendInOldShape (driver: Driver, schema: string, name: string, ol
   writeState(driver, { next_change_id: nextId })
 }
 
-/** null: a deletion; undefined: a value cannot travel, and the row stays pending. */
+/** Every column that it has. */
+export function allOf (image: Row | null, local: Row | null): string[] {
+  return [...(local ?? image ?? new Map()).keys()]
+}
+
+/** null: a deletion; undefined: a value cannot travel. */
 function payloadOf (table: TableInfo, row: OldRow, local: Row | null): string | null | undefined {
   if (local === null) return null
   try {
@@ -66,7 +77,9 @@ export function keepDroppedColumns (driver: Driver, schema: string, table: Table
   const dropped = old.columns.filter(({ name }) => !table.byColumn.has(name))
   if (dropped.length === 0) return
   const has = (row: Row | null, name: string): string => row?.get(name) ?? NULL_CELL
-  sendInOldShape(driver, schema, table.name, old, (image, local) => local !== null && dropped.some(({ name }) => has(image, name) !== has(local, name)))
+  const names = dropped.map(({ name }) => name)
+  sendInOldShape(driver, schema, table.name, old, (image, local) => [...droppedCells(names, image, local).keys()])
+  keepDroppedCells(driver, table.name, names)
   for (let after = '', isFirst = true; ; isFirst = false) {
     const rows = driver.all<{ key: string, image: string, extra: string | null, json_columns: string | null }>(
       `select m.key, m.image, r.extra, r.json_columns from _sync_migration as m cross join _sync_row as r on r.tbl = m.tbl and r.key = m.key

@@ -14,10 +14,16 @@ export function openFile (driver: Driver, settings: Settings): Tables {
   // Raised, never lowered: the connection is the app's.
   const { timeout = 0 } = driver.all<{ timeout: number }>('pragma busy_timeout')[0] ?? {}
   if (timeout < BUSY_TIMEOUT_MS) driver.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
-  return transact(driver, () => {
-    migrate(driver)
-    claimDevice(driver, settings)
-    if (settings.user !== null) claimFile(driver, settings.user)
-    return prepareTables(driver, settings, true)
-  })
+  // Whoever migrates holds the lock: where it is free, the migration that the file tells of has died.
+  const release = driver.lockRun === undefined ? () => {} : driver.lockRun()
+  try {
+    return transact(driver, () => {
+      migrate(driver)
+      claimDevice(driver, settings)
+      if (settings.user !== null) claimFile(driver, settings.user)
+      return prepareTables(driver, settings, release !== null)
+    })
+  } finally {
+    release?.()
+  }
 }

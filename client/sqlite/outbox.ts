@@ -1,5 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
-import { decodeRow, type Row } from './cell.js'
+import { READ_CHUNK_ROWS } from '../limits.js'
+import { decodeRow, overlay, type Row } from './cell.js'
+import { isDropped, recordDropped } from './dropped.js'
 import { readSent } from './pending.js'
 
 /** A frozen change. */
@@ -16,7 +18,11 @@ export interface OutboxEntry {
   /** What an earlier batch, of unknown fate, had of the row; undefined for none. */
   sentBefore: Row | null | undefined
   attempts: number
+  /** What the change gave to columns that a migration has dropped since; null for nothing. */
+  dropped: Row | null
 }
+
+interface StoredEntry { source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number, sent_before: string | null, dropped: string | null }
 
 /** The first `limit` frozen changes as they go over the wire: ids and changes in their order. */
 export function readBatch (driver: Driver, limit: number): { ids: number[], changes: string[] } {
@@ -24,20 +30,25 @@ export function readBatch (driver: Driver, limit: number): { ids: number[], chan
   return { ids: rows.map(row => row.source_change_id), changes: rows.map(row => row.change) }
 }
 
+const COLUMNS = 'source_change_id, tbl, key, base_version, image, sent, attempts, sent_before, dropped'
+
 export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
-  return driver.all<{ source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number, sent_before: string | null }>(
-    'select source_change_id, tbl, key, base_version, image, sent, attempts, sent_before from _sync_outbox order by source_change_id limit ?', [limit])
-    .map(row => ({
-      id: row.source_change_id,
-      table: row.tbl,
-      key: row.key,
-      baseVersion: row.base_version,
-      image: decodeRow(row.image),
-      imageText: row.image,
-      sent: decodeRow(row.sent),
-      sentBefore: readSent(row.sent_before),
-      attempts: row.attempts
-    }))
+  return driver.all<StoredEntry>(`select ${COLUMNS} from _sync_outbox order by source_change_id limit ?`, [limit]).map(readEntry)
+}
+
+function readEntry (row: StoredEntry): OutboxEntry {
+  return {
+    id: row.source_change_id,
+    table: row.tbl,
+    key: row.key,
+    baseVersion: row.base_version,
+    image: decodeRow(row.image),
+    imageText: row.image,
+    sent: decodeRow(row.sent),
+    sentBefore: readSent(row.sent_before),
+    attempts: row.attempts,
+    dropped: decodeRow(row.dropped)
+  }
 }
 
 /**
@@ -46,8 +57,30 @@ export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
  * edited since, and not somebody's edit against it.
  */
 export function unfreeze (driver: Driver): void {
+  recordUnsendable(driver)
   driver.run(
     `insert into _sync_pending (tbl, key, image, attempts, sent) select tbl, key, image, attempts, coalesce(sent, 'deleted') from _sync_outbox where true order by source_change_id
      on conflict (tbl, key) do update set image = excluded.image, sent = excluded.sent`)
   driver.run('delete from _sync_outbox')
+}
+
+/** Changes that can only be sent as they were frozen, and will not be. */
+function recordUnsendable (driver: Driver): void {
+  const sql = `select ${COLUMNS} from _sync_outbox where source_change_id > ? and (dropped is not null or tbl in (select tbl from _sync_table where is_gone = 1)) order by source_change_id limit ?`
+  for (let after = 0; ;) {
+    const rows = driver.all<StoredEntry>(sql, [after, READ_CHUNK_ROWS])
+    for (const row of rows) {
+      after = row.source_change_id
+      const entry = readEntry(row)
+      recordLost(driver, entry)
+      if (isDropped(driver, entry.table)) driver.run('delete from _sync_outbox where source_change_id = ?', [entry.id])
+    }
+    if (rows.length < READ_CHUNK_ROWS) return
+  }
+}
+
+/** The values that only this change has are put on record: of columns that are gone, or all of them where the table is. */
+export function recordLost (driver: Driver, { table, key, image, sent, dropped }: OutboxEntry): void {
+  if (isDropped(driver, table)) recordDropped(driver, table, key, { before: image, mine: sent, columns: (sent ?? image)?.keys() ?? [] })
+  else if (dropped !== null) recordDropped(driver, table, key, { before: image, mine: overlay(sent, dropped), columns: dropped.keys() })
 }

@@ -5,7 +5,7 @@ import { decodeRow, NULL_CELL, type Cell, type Row } from './cell.js'
 import { dropStage, readState, writeState } from './client-state.js'
 import { watchAppTriggers } from './echo.js'
 import { refuseOpenForeignKeys } from './foreign-keys.js'
-import { beginMigration, noteGone, noteMigrated } from './migration.js'
+import { beginMigration, noteDropped, noteGone, noteMigrated } from './migration.js'
 import { noteMissedRows } from './missed-rows.js'
 import type { Tables } from './open-file.js'
 import { identifier } from './quote.js'
@@ -16,8 +16,8 @@ import { noteAllRows, TRIGGER_PREFIX, triggersOf } from './triggers.js'
 
 /**
  * Reads the synced tables and makes them ready, in a transaction: their triggers, and what became of their rows since the
- * file was last open. `isEnd`: the app's migration is over; without it, one that died in the middle is ended here too, but
- * only when the file is opened, for another process may be in the middle of one.
+ * file was last open. `isEnd`: the app's migration is over, by itself or because its process died; it is ended here. Without
+ * it, throws `migrating` while one is under way.
  */
 export function prepareTables (driver: Driver, settings: Pick<Settings, 'tables' | 'schema'>, isEnd: boolean): Tables {
   const isMigrating = readState(driver)?.migrating === true
@@ -29,6 +29,7 @@ export function prepareTables (driver: Driver, settings: Pick<Settings, 'tables'
   }
   refuseOpenForeignKeys(tables)
   if (isMigrating) endMigration(driver, settings, tables)
+  else noteDroppedTables(driver, tables)
   const { onSynced } = watchAppTriggers(driver, tables)
   for (const table of tables.values()) prepare(driver, table, onSynced.length > 0)
   return tables
@@ -51,6 +52,11 @@ function leftOut (driver: Driver, tables: Tables): Map<string, TableInfo> {
     }
   }
   return found
+}
+
+function noteDroppedTables (driver: Driver, tables: Tables): void {
+  const dropped = driver.all<{ tbl: string }>("select tbl from _sync_table where is_gone = 0 and not exists (select 1 from main.sqlite_schema where type = 'table' and lower(name) = tbl)")
+  for (const { tbl } of dropped) if (!tables.has(tbl)) noteDropped(driver, tbl)
 }
 
 function endMigration (driver: Driver, settings: Pick<Settings, 'schema'>, tables: Tables): void {

@@ -18,9 +18,9 @@ export function removeAbsent (context: ApplyContext, counts: RebuildCounts): voi
   const { driver } = context
   for (const table of context.tables.values()) {
     if (driver.all('select 1 from _sync_stage where tbl = ? limit 1', [table.name]).length === 0) continue
-    for (let after = ''; ;) {
+    for (let after = '', isFirst = true; ; isFirst = false) {
       const rows = driver.all<{ key: string }>(
-        `select r.key from _sync_row as r where r.tbl = ? and r.key > ? and r.deleted = 0
+        `select r.key from _sync_row as r where r.tbl = ? and r.key ${isFirst ? '>=' : '>'} ? and r.deleted = 0
            and not exists (select 1 from _sync_stage s where s.tbl = r.tbl and s.key = r.key) order by r.key limit ?`, [table.name, after, READ_CHUNK_ROWS])
       for (const { key } of rows) {
         after = key

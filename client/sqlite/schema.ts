@@ -71,6 +71,7 @@ create table _sync_outbox (
   change text not null,                        -- the change as it stands in the request
   attempts integer not null,
   sent_before text,                            -- as _sync_pending.sent: what an earlier batch had of the row
+  dropped text,                                -- values that the change gave to columns which a migration has dropped since
   unique (tbl, key)
 ) strict;
 

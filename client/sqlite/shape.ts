@@ -44,11 +44,11 @@ function retype (was: ColumnInfo, column: ColumnInfo, cell: Cell): Cell {
 
 /** Rewrites the images of a table's local work. */
 export function translateImages (driver: Driver, table: TableInfo, translate: Translate): void {
-  for (const [book, id, columns] of [['_sync_pending', 'id', ['image']], ['_sync_held', 'id', ['image']], ['_sync_outbox', 'source_change_id', ['image', 'sent']]] as const) {
+  for (const [book, id, columns] of [['_sync_pending', 'id', ['image', 'sent']], ['_sync_held', 'id', ['image']], ['_sync_outbox', 'source_change_id', ['image', 'sent', 'sent_before']]] as const) {
     for (const column of columns) {
       for (let after = 0; ;) {
         const rows = driver.all<{ id: number, image: string }>(
-          `select ${id} as id, ${column} as image from ${book} where +tbl = ? and ${id} > ? and ${column} is not null order by ${id} limit ?`, [table.name, after, READ_CHUNK_ROWS])
+          `select ${id} as id, ${column} as image from ${book} where +tbl = ? and ${id} > ? and ${column} is not null and ${column} <> 'deleted' order by ${id} limit ?`, [table.name, after, READ_CHUNK_ROWS])
         for (const row of rows) {
           after = row.id
           driver.run(`update ${book} set ${column} = ? where ${id} = ?`, [encodeRow(translate(decodeRow(row.image))), row.id])

@@ -2,7 +2,7 @@ import { DriverError, type Driver, type SqlParameter } from '../drivers/driver.j
 import type { ApplyHost } from './apply-context.js'
 import { knownColumns, decodeRow, encodeRow, NULL_CELL, overlay, UNKNOWN_CELL, type Row } from './cell.js'
 import { readConflict, type StoredConflict, type UndoChoice } from './conflict-log.js'
-import { identifier } from './quote.js'
+import { identifier, tableSql } from './quote.js'
 import { hasKeySql, imageSql } from './row-sql.js'
 import { readNames } from './row-state.js'
 import type { TableInfo } from './table-info.js'
@@ -77,13 +77,13 @@ function isAsIn (table: TableInfo, current: Row | null, wanted: Row | null): boo
 
 function readRow (driver: Driver, table: TableInfo, key: string): Row | null {
   const found = driver.all<{ image: string }>(
-    `select ${imageSql(table, 't')} as image from ${identifier(table.localName)} as t where ${hasKeySql(table, 't', '?')}`, [key])[0]
+    `select ${imageSql(table, 't')} as image from ${tableSql(table)} as t where ${hasKeySql(table, 't', '?')}`, [key])[0]
   return found === undefined ? null : decodeRow(found.image)
 }
 
 /** Never REPLACE: another row that holds a unique value stays, and the edit is refused. */
 function writeRow (driver: Driver, table: TableInfo, key: string, current: Row | null, target: Row | null): void {
-  const name = identifier(table.localName)
+  const name = tableSql(table)
   if (target === null) {
     driver.run(`delete from ${name} as t where ${hasKeySql(table, 't', '?')}`, [key])
     return

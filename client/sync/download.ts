@@ -43,9 +43,9 @@ export async function downloadWindow (session: Session, limit: number, signal: A
 }
 
 /** A rebuild that is under way comes before anything is uploaded. */
-export async function finishRebuild (session: Session, signal: AbortSignal | undefined): Promise<void> {
+export async function finishRebuild (session: Session, signal: AbortSignal | undefined): Promise<DownloadReport | null> {
   await shakeHands(session, signal)
-  if (stateOf(session).rebuild !== null) await takeWindow(session, session.settings.downloadLimit, signal)
+  return stateOf(session).rebuild === null ? null : await takeWindow(session, session.settings.downloadLimit, signal)
 }
 
 async function takeWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {

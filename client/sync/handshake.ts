@@ -13,7 +13,8 @@ import { assertSameDevice, historyChanged, stateOf, type Session } from './sessi
  */
 export async function shakeHands (session: Session, signal: AbortSignal | undefined): Promise<void> {
   // Another process may have begun anew on this file (signOut, wipe): what this client agreed on was before that.
-  if (stateOf(session).epoch === null) session.hasShakenHands = false
+  const { epoch, sourceId } = stateOf(session)
+  if (epoch === null || sourceId !== session.introducedAs) session.hasShakenHands = false
   for (let introductions = 0; !session.hasShakenHands; introductions++) {
     const asked = stateOf(session)
     if (introductions >= MAX_INTRODUCTIONS) throw neverAgreed(asked)
@@ -21,6 +22,7 @@ export async function shakeHands (session: Session, signal: AbortSignal | undefi
     const reply = readUploadReply(await session.transport.upload(body, { sourceId: asked.sourceId, signal }))
     assertSameDevice(asked, reply)
     session.hasShakenHands = agree(session, asked, reply)
+    session.introducedAs = asked.sourceId
     const { rebuild } = stateOf(session)
     if (rebuild !== null && asked.rebuild !== rebuild) session.onRebuild({ reason: rebuild, phase: 'begun' })
   }

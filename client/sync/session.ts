@@ -21,6 +21,8 @@ export interface Session extends ApplyHost {
   user: { userId: string, scope: string | null } | null
   /** Whether server and file have agreed on who they are since the client was opened. */
   hasShakenHands: boolean
+  /** The source id for which they did. */
+  introducedAs: string | null
   /** Changes in the next upload: halved when a batch was too large, doubled again when one went well. */
   batchSize: number
   /** The app agrees that what this device holds goes to a server with another address and another history. */

@@ -22,7 +22,7 @@ export async function syncOnce (session: Session, limit: number, signal: AbortSi
   const upload: UploadReport = { sent: 0, applied: 0, conflicts: 0, held: 0, pending: 0 }
   const download: DownloadReport = { pages: 0, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: 0, rebuilt: null }
   for (let rounds = 1; ; rounds++) {
-    const drained = await drain(session, signal, upload)
+    const drained = await drain(session, signal, upload, window => addDownload(download, window))
     addDownload(download, await downloadWindow(session, limit, signal))
     if (rounds === 1) transact(session.driver, () => reviveRefused(session.driver))
     const pending = sendable(session)
@@ -33,13 +33,13 @@ export async function syncOnce (session: Session, limit: number, signal: AbortSi
   }
 }
 
-async function drain (session: Session, signal: AbortSignal | undefined, total: UploadReport): Promise<boolean> {
+async function drain (session: Session, signal: AbortSignal | undefined, total: UploadReport, onWindow: (window: DownloadReport) => void): Promise<boolean> {
   const waiting = sendable(session)
   const before = total.sent
   let patience = waiting + MAX_IDLE_UPLOADS
   for (let uploads = 0; uploads < MAX_UPLOADS_PER_SYNC; uploads++) {
     const { batchSize } = session
-    const one = await uploadOnce(session, signal)
+    const one = await uploadOnce(session, signal, onWindow)
     total.sent += one.sent
     total.applied += one.applied
     total.conflicts += one.conflicts

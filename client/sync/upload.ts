@@ -7,7 +7,7 @@ import { judge, type Judged } from '../sqlite/judge.js'
 import { readBatch, readOutbox } from '../sqlite/outbox.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
-import { finishRebuild } from './download.js'
+import { finishRebuild, type DownloadReport } from './download.js'
 import { isRewound } from './handshake.js'
 import { throughRebuilds } from './history.js'
 import { assertSameIdentity, historyChanged, stateOf, type Session } from './session.js'
@@ -27,14 +27,18 @@ export interface UploadReport {
 /**
  * One batch. An outbox that was not judged goes again as it is, whether or not the server has it: ids and content are the
  * same, so the server answers with the same verdicts. The steps, and what a crash after each leaves behind:
- * freeze (the batch in the outbox), send (maybe applied; it goes again), judge (all or nothing).
+ * freeze (the batch in the outbox), send (maybe applied; it goes again), judge (all or nothing). A rebuild that is under way
+ * is finished first: `onWindow` is told of its window.
  */
-export async function uploadOnce (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
-  return await throughRebuilds(session, signal, async () => await uploadBatch(session, signal))
+export async function uploadOnce (session: Session, signal: AbortSignal | undefined, onWindow: (window: DownloadReport) => void = () => {}): Promise<UploadReport> {
+  return await throughRebuilds(session, signal, async () => {
+    const window = await finishRebuild(session, signal)
+    if (window !== null) onWindow(window)
+    return await uploadBatch(session, signal)
+  })
 }
 
 async function uploadBatch (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
-  await finishRebuild(session, signal)
   const heldBefore = countHeld(session)
   freeze(session.driver, session, session.settings.schema, session.batchSize)
   const batch = readBatch(session.driver, session.batchSize)

@@ -285,3 +285,53 @@ t.test('a laptop that slept for days in the middle of a request gives it up, ren
   await reach('idle')
   t.equal(server.rows.size, 1)
 })
+
+t.test('a notice of a write starts a run where the loop is idle, and cuts through no wait after a failure (B12, E2)', async t => {
+  const { db, client, server, world, reach } = createStage(t, { localCheckMs: 0 })
+  client.start()
+  await reach('idle')
+  const write = (n: number): void => {
+    db.exec(`insert into authors values ('${id(n)}', 'Author', null)`)
+    client.noticeWrite()
+  }
+  write(1)
+  t.equal(client.status().state, 'running')
+  await reach('idle')
+  t.equal(server.rows.size, 1)
+  client.noticeWrite()
+  t.equal(client.status().state, 'idle', 'where nothing is to be sent there is no run')
+
+  let requests = 0
+  server.onRequest = () => { requests++; return reply(503, '{"error":"unavailable","message":"Busy."}', { 'retry-after': '60' }) }
+  write(2)
+  await reach('backoff')
+  const before = requests
+  write(3)
+  write(4)
+  world.pass(30_000)
+  t.equal(client.status().state, 'backoff')
+  t.equal(requests, before, 'the server asked for a minute')
+  server.onRequest = (_, answer) => answer()
+  world.pass(60_000)
+  await reach('idle')
+  t.equal(server.rows.size, 4)
+
+  let open = (): void => {}
+  const gate = new Promise<void>(resolve => { open = resolve })
+  server.onRequest = async (_, answer) => {
+    await gate
+    return answer()
+  }
+  client.wake()
+  t.equal(client.status().state, 'running')
+  const sent = new Promise<void>(resolve => client.on('status', ({ state }) => {
+    if (state !== 'idle') return
+    if (server.rows.size === 5) resolve()
+    else queueMicrotask(() => world.pass(0))
+  }))
+  await new Promise(resolve => setImmediate(resolve)) // until the run waits for the server
+  write(5)
+  open()
+  await sent
+  t.equal(server.rows.size, 5, 'a write during a run is seen after it, also where the loop does not look by itself')
+})
