@@ -2,7 +2,6 @@ import { connectDatabase, type SyncClientError } from 'fastify-oversync/client/b
 
 interface Post { id: string, title: string | null, content: string | null }
 
-const SYNC_EVERY_MS = 3_000
 const user = new URLSearchParams(location.search).get('user') ?? 'alice'
 
 // A database to read and write at once; the worker keeps it in the browser's own file system.
@@ -20,8 +19,8 @@ function make (name: string, className: string, text = ''): Element {
 // ---- the list
 
 async function write (sql: string, params: Array<string | null>): Promise<void> {
-  await db.run(sql, params) // on the screen by the event `change`, at once and in every tab
-  await sync()
+  await db.run(sql, params) // on the screen by the event `change`, at once and in every tab, and on its way
+  await showStatus()
 }
 
 function showPost ({ id, title, content }: Post): Element {
@@ -47,21 +46,12 @@ async function showPosts (): Promise<void> {
   find('empty').hidden = posts.length > 0
 }
 
-// ---- sync
+// ---- sync: the loop of the client does it, for all tabs together
 
-let running: Promise<unknown> | null = null
-let again = false
-
-async function sync (): Promise<void> {
-  if (find('offline').checked) return await showStatus()
-  again = running !== null
-  if (again) return
-  running = db.sync.syncOnce()
-  find('dot').className = 'dot busy'
-  await running.then(() => report(null), report)
-  running = null
+async function goOnline (isOnline: boolean): Promise<void> {
+  await (isOnline ? db.sync.start() : db.sync.stop())
+  report(null)
   await showStatus()
-  if (again) await sync()
 }
 
 function report (error: unknown): void {
@@ -73,7 +63,7 @@ function report (error: unknown): void {
 async function showStatus (): Promise<void> {
   const [status, held, conflicts] = await Promise.all([db.sync.status(), db.sync.held(), db.sync.conflicts()])
   const waiting = status.pending + status.outbox
-  find('dot').className = `dot ${find('offline').checked ? 'off' : waiting > 0 || status.lastError !== null ? 'waits' : 'ok'}`
+  find('dot').className = `dot ${status.state === 'running' ? 'busy' : status.state === 'stopped' ? 'off' : waiting > 0 || status.lastError !== null ? 'waits' : 'ok'}`
   find('status').textContent = waiting > 0 ? `${waiting} ${waiting === 1 ? 'change waits' : 'changes wait'} to be sent` : held.length > 0 ? 'Everything else is sent' : 'Everything is sent'
   find('where').textContent = `${status.persistence === 'opfs' ? 'Kept on this device' : 'In memory only: ' + String(status.reason)} · this tab ${db.role() === 'leader' ? 'has the database' : 'asks the tab that has it'}`
 
@@ -100,10 +90,13 @@ find('new').onsubmit = event => {
   find('new-title').value = ''
   write("insert into posts (id, title, created_at) values (?, ?, unixepoch('now'))", [crypto.randomUUID(), value]).catch(report)
 }
-find('offline').onchange = () => { sync().catch(report) }
+find('offline').onchange = () => { goOnline(!find('offline').checked).catch(report) }
 db.on('change', () => { Promise.all([showPosts(), showStatus()]).catch(report) })
 db.on('leader', ({ persistence }) => { if (persistence !== null) Promise.all([showPosts(), showStatus()]).catch(report) })
 db.on('otherBuild', () => { report(new Error('This page is open in another version. Reload the other tab.')) })
-window.addEventListener('online', () => { sync().catch(report) })
-setInterval(() => { sync().catch(report) }, SYNC_EVERY_MS)
-sync().catch(report)
+db.on('status', status => {
+  if (status.lastError === null) report(null)
+  showStatus().catch(report)
+})
+db.on('error', report)
+goOnline(true).catch(report)

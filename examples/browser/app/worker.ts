@@ -15,6 +15,7 @@ serveDatabase({
     schema: 'business',
     tables: ['posts'],
     userId: user,
+    pollIntervalMs: 3_000, // for a demonstration: a change of another device is there at once
     async getToken ({ deviceId }) {
       const reply = await fetch(`${origin}/dummy-signin`, {
         method: 'POST',
