@@ -1,4 +1,4 @@
-// D1, D2, D3, D7, B2: the device dies at every single driver call and at every network exchange of a scripted day, starts
+// D1, D2, D3, D7, B2: the device dies at every driver call that may write and at every network exchange of a scripted day, starts
 // again, and ends as if nothing had happened.
 import t, { type Test } from 'tap'
 import { createDevice, id, type Device } from './device.js'
@@ -39,7 +39,7 @@ t.test('the fault-free day', async t => {
   t.equal(device.all('select count(*) as n from posts')[0]?.['n'], 5)
 })
 
-t.test('a crash at any driver call changes nothing of how the day ends (D1, D2, D3)', async t => {
+t.test('a crash at any driver call that may write changes nothing of how the day ends (D1, D2, D3)', async t => {
   const clean = await prepare(t)
   await clean.device.client.syncOnce()
   const expected = picture(clean.server, clean.device)
@@ -66,7 +66,7 @@ t.test('a crash at any driver call changes nothing of how the day ends (D1, D2, 
     if (new Set(sent).size !== sent.length) return t.fail(`a change was logged twice after a crash at call ${n}`)
     reborn.db.close()
   }
-  t.ok(crashes > 200, `${crashes} crashes`)
+  t.ok(crashes > 100, `${crashes} crashes`)
 })
 
 t.test('a request or a reply that is lost, at any exchange (B1, B2, B4)', async t => {

@@ -243,3 +243,24 @@ t.test('a window of 20,000 rows is staged and applied', async t => {
   t.match(await device.client.downloadOnce(), { pages: 20, applied: 20_000 })
   t.same(device.all('select count(*) as n from authors union all select count(*) from _sync_stage'), [{ n: 20_000 }, { n: 0 }])
 })
+
+t.test('positions and versions up to 2^53 are exact; beyond, nothing of the reply is used (L7)', async t => {
+  const server = new FakeServer()
+  const device = createDevice(t, { server })
+  const [last, beyond] = ['9007199254740991', '9007199254740993'] // a double cannot tell the second from its neighbour
+  const page = (position: string, version: string): string => `{"changes":[{"server_id":${position},"schema":"business","table":"authors","op":"UPDATE","pk":"a","payload":{"id":"a","name":"Ann","email":null},
+    "server_version":${version},"deleted":false,"source_id":"peer","source_change_id":1,"ts":"2026-01-01T00:00:00Z"}],"has_more":false,"next_after":${position},"window_until":${position},"floor":0,
+    "epoch":"epoch-1","source_id":"${device.client.status().deviceId}","next_source_change_id":1}`
+  let body = ''
+  server.onRequest = ({ path }, answer) => path === '/download' ? reply(200, body) : answer()
+  for (const [position, version] of [[beyond, '1'], ['1', beyond], ['1e300', '1'], ['-1', '1'], ['1.5', '1']] as const) {
+    body = page(position, version)
+    await t.rejects(device.client.downloadOnce(), { code: 'protocol_error' }, `${position}, version ${version}`)
+    t.match(device.client.status(), { cursor: 0 })
+    t.same(device.all('select * from authors'), [])
+  }
+  body = page(last, last)
+  await device.client.downloadOnce()
+  t.equal(device.client.status().cursor, Number(last))
+  t.same(device.all('select cast(cursor as text) as cursor, (select cast(server_version as text) from _sync_row) as version from _sync_client'), [{ cursor: last, version: last }])
+})

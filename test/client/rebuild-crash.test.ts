@@ -38,7 +38,7 @@ async function prepareRebuild (t: Test, kind: 'history' | 'expired' | 'copy'): P
   return { server, device }
 }
 
-t.test('a crash at any driver call of a rebuild changes nothing of how it ends (J7, D1, D2)', async t => {
+t.test('a crash at any driver call of a rebuild that may write changes nothing of how it ends (J7, D1, D2)', async t => {
   for (const kind of ['history', 'expired', 'copy'] as const) {
     const end = (server: FakeServer, device: Device): unknown => {
       const found = picture(server, device) as { status: object }
@@ -73,6 +73,6 @@ t.test('a crash at any driver call of a rebuild changes nothing of how it ends (
       if (!t.same(end(server, reborn), expected, `${kind}: after a crash at call ${n}`)) return
       reborn.db.close()
     }
-    t.ok(crashes > 100, `${kind}: ${crashes} crashes`)
+    t.ok(crashes > 50, `${kind}: ${crashes} crashes`)
   }
 })

@@ -12,12 +12,11 @@ import { LOCAL_TABLES, TABLES } from '../../examples/shared/local-tables.js'
 import { createBusinessSchema, SYNCED_TABLES } from '../../examples/server/business-schema.js'
 import oversync, { sourceIdFrom, type OversyncOptions } from '../../src/index.js'
 import { freshDb } from '../helpers/db.js'
+import { ONLY_READS } from '../client/mortal.js'
 import { checkEveryReply } from '../helpers/every-reply.js'
 
 /** What becomes of a request: delivered, lost before or after the server did its work, delivered twice, or twice at the same time. */
 export type Fate = 'deliver' | 'lose request' | 'lose reply' | 'deliver twice' | 'deliver twice at once'
-
-const ONLY_READS = /^\s*(?:select\b|pragma\s+[\w.]+\s*$)/i
 
 /** The process is gone: nothing it would have done afterwards happens. */
 export class Crash extends Error {}
@@ -87,7 +86,7 @@ export async function createWorld (t: Test, options: Partial<OversyncOptions> = 
       db,
       steps,
       fate: () => 'deliver',
-      sync: createSyncClient(counted(betterSqlite3(db), step), {
+      sync: createSyncClient(counted(betterSqlite3(db), steps, step), {
         url: 'http://server/sync',
         schema: 'business',
         tables: TABLES,
@@ -112,13 +111,11 @@ export async function createWorld (t: Test, options: Partial<OversyncOptions> = 
   return { app, sql, device }
 }
 
-/**
- * Counts what the client does to its file, so that a test can let it die between any two steps. Who dies before a statement
- * that only reads leaves what it leaves that dies before the next that writes, so reads are no steps.
- */
-function counted (driver: Driver, step: () => void): Driver {
+/** Counts what the client does to its file, so that a test can let it die between any two steps. */
+function counted (driver: Driver, steps: Device['steps'], step: () => void): Driver {
   const counting = <Rest extends unknown[], Result>(call: (sql: string, ...rest: Rest) => Result) => (sql: string, ...rest: Rest): Result => {
     if (!ONLY_READS.test(sql)) step()
+    else if (steps.made >= steps.crashAt) throw new Crash('gone')
     return call(sql, ...rest)
   }
   return {
