@@ -157,3 +157,18 @@ t.test('whenever a page begins to listen while its tab meets the leader, it hear
   }
   t.strictSame(deaf, [])
 })
+
+t.test('a write of the app is noticed by the loop, and wakes it from no wait; what is the worker\'s is not for pages (E2)', async t => {
+  const browser = new FakeBrowser()
+  const called: string[] = []
+  const { db } = browser.openTab({ noticeWrite: () => called.push('noticeWrite'), wake: () => called.push('wake') })
+  await db.run("insert into notes values ('a', 'x')")
+  await db.transaction([{ sql: "insert into notes values ('b', 'y')" }])
+  await db.all('select * from notes')
+  t.strictSame(called, ['noticeWrite', 'noticeWrite'])
+  for (const name of ['uninstall', 'migrate', 'close', 'on', 'noticeWrite']) {
+    const call = (db.sync as unknown as Record<string, () => Promise<unknown>>)[name]
+    t.strictSame(await ofError((call as () => Promise<unknown>)()), [SyncClientError, 'invalid_option'], name)
+  }
+  t.strictSame(await db.all('select id from notes order by id'), [{ id: 'a' }, { id: 'b' }])
+})
