@@ -158,7 +158,7 @@ t.test('whenever a page begins to listen while its tab meets the leader, it hear
   t.strictSame(deaf, [])
 })
 
-t.test('a write of the app is noticed by the loop, and wakes it from no wait; what is the worker\'s is not for pages (E2)', async t => {
+t.test('a write of the app is noticed by the loop, and wakes it from no wait; what is the worker\'s is not for pages', async t => {
   const browser = new FakeBrowser()
   const called: string[] = []
   const { db } = browser.openTab({ noticeWrite: () => called.push('noticeWrite'), wake: () => called.push('wake') })

@@ -286,7 +286,7 @@ t.test('a laptop that slept for days in the middle of a request gives it up, ren
   t.equal(server.rows.size, 1)
 })
 
-t.test('a notice of a write starts a run where the loop is idle, and cuts through no wait after a failure (B12, E2)', async t => {
+t.test('a notice of a write starts a run where the loop is idle, and cuts through no wait after a failure (B15)', async t => {
   const { db, client, server, world, reach } = createStage(t, { localCheckMs: 0 })
   client.start()
   await reach('idle')
