@@ -8,6 +8,8 @@ import type { Scenario } from '../scenario.js'
 interface Rule {
   name: string
   conflict: NonNullable<TableOption['conflict']>
+  /** Default: as `conflict`, or the server's side where that is a function. */
+  deleted?: NonNullable<TableOption['deleted']>
   bothEdited: string
   editedHereDeletedThere: 'mine' | null
   deletedHereEditedThere: 'theirs' | null
@@ -15,16 +17,21 @@ interface Rule {
 
 const RULES: Rule[] = [
   { name: 'serverWins', conflict: 'serverWins', bothEdited: 'theirs', editedHereDeletedThere: null, deletedHereEditedThere: 'theirs' },
-  { name: 'clientWins', conflict: 'clientWins', bothEdited: 'mine', editedHereDeletedThere: 'mine', deletedHereEditedThere: null }
+  { name: 'clientWins', conflict: 'clientWins', bothEdited: 'mine', editedHereDeletedThere: 'mine', deletedHereEditedThere: null },
+  { name: 'editWins', conflict: 'serverWins', deleted: 'editWins', bothEdited: 'theirs', editedHereDeletedThere: 'mine', deletedHereEditedThere: 'theirs' },
+  { name: 'deleteWins', conflict: 'clientWins', deleted: 'deleteWins', bothEdited: 'mine', editedHereDeletedThere: null, deletedHereEditedThere: null },
+  { name: 'function that keeps', conflict: () => 'keep', bothEdited: 'mine', editedHereDeletedThere: null, deletedHereEditedThere: 'theirs' },
+  { name: 'function that takes', conflict: () => 'take', deleted: 'clientWins', bothEdited: 'theirs', editedHereDeletedThere: 'mine', deletedHereEditedThere: null },
+  { name: 'function that merges', conflict: ({ local, server }) => ({ title: `${String(server['title'])} and ${String(local['title'])}` }), bothEdited: 'theirs and mine', editedHereDeletedThere: null, deletedHereEditedThere: 'theirs' }
 ]
 
 export const multiDeviceConflicts: Scenario = {
   name: 'multi-device-conflicts',
   about: 'Two devices change one row, in every combination and under every rule.',
   async play (world) {
-    for (const { name, conflict, bothEdited, editedHereDeletedThere, deletedHereEditedThere } of RULES) {
-      const client = { tables: TABLES.map(table => ({ table, conflict })) }
-      const [first, second] = [world.device(`${name}-first`, { client }), world.device(`${name}-second`, { client })]
+    for (const { name, conflict, deleted, bothEdited, editedHereDeletedThere, deletedHereEditedThere } of RULES) {
+      const client = { tables: TABLES.map(table => ({ table, conflict, ...(deleted === undefined ? {} : { deleted }) })) }
+      const [first, second] = [world.device(`${name} first`, { client }), world.device(`${name} second`, { client })]
       const post = (title: string): string => addPost(first, title, null)
       const rows = { sameColumn: post('a'), otherColumns: post('b'), sameValue: post('c'), editDelete: post('d'), deleteEdit: post('e'), bothDelete: post('f'), bothMake: randomUUID() }
       await world.sync(first, second)

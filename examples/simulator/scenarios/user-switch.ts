@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { SyncClientError } from 'fastify-oversync/client'
 import { localTables } from '../../shared/local-tables.js'
+import { signIn } from '../../shared/sign-in.js'
 import { addPost, addUser, names, removeUser, setTitle, titles } from '../app-data.js'
 import type { Scenario } from '../scenario.js'
 
@@ -55,5 +56,30 @@ export const userSwitch: Scenario = {
     const bobAgain = world.device('shared-tablet', { user: bobsName, deviceId })
     await world.sync(bobAgain)
     world.equal('the second user has what was theirs', [names(bobAgain), titles(bobAgain)], [['Grace'], ['Letter of the second']])
+
+    world.say('kiosk: the two share one file, and sign in and out')
+    let user = world.user
+    const kiosk = world.device('kiosk', { client: { getToken: async ({ deviceId }) => await signIn(world.serverUrl, user, deviceId) } })
+    await world.sync(kiosk)
+    world.equal('the first user finds their rows', [names(kiosk), titles(kiosk)], [['Ada'], ['Letter of the first, not sent yet']])
+    setTitle(kiosk, letter, 'Letter from the kiosk')
+    let unsent: number | undefined
+    await kiosk.sync.signOut().catch((error: SyncClientError) => { unsent = error.unsent })
+    world.equal('signing out is refused while a change is unsent, and says how many', unsent, 1)
+    await world.sync(kiosk)
+    await kiosk.sync.signOut()
+    world.equal('after signing out the file is empty', [names(kiosk), titles(kiosk)], [[], []])
+    addPost(kiosk, 'Written before the second user signed in', null)
+    user = bobsName
+    kiosk.sync.signIn({ userId: bobsName })
+    await world.sync(kiosk)
+    world.equal('the second user finds their rows, and what they wrote before', [names(kiosk), titles(kiosk).sort()], [['Grace'], ['Letter of the second', 'Written before the second user signed in']])
+    await kiosk.sync.signOut()
+    user = world.user
+    kiosk.sync.signIn({ userId: world.user })
+    await world.sync(kiosk, bobAgain)
+    world.equal('and the first user finds theirs again', [names(kiosk), titles(kiosk)], [['Ada'], ['Letter from the kiosk']])
+    world.equal('nothing went to the wrong one', titles(bobAgain).sort(), ['Letter of the second', 'Written before the second user signed in'])
+    await world.sync(...world.devices)
   }
 }
