@@ -1,7 +1,7 @@
 import type { Database as Db } from 'better-sqlite3'
 import sqlite3InitModule from '@sqlite.org/sqlite-wasm'
 import { sqliteWasm } from '../../client/drivers/sqlite-wasm.js'
-import type { Driver, SqlParameter } from '../../client/index.js'
+import type { Driver, DriverError, SqlParameter } from '../../client/index.js'
 
 const sqlite3 = await sqlite3InitModule()
 type WasmDb = InstanceType<typeof sqlite3.oo1.DB>
@@ -17,7 +17,14 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
   files.set(file, own)
   const driver = sqliteWasm(sqlite3, own)
   driver.exec('pragma foreign_keys = on') // as better-sqlite3 does
-  const all = (sql: string, params: unknown[]): Array<Record<string, unknown>> => driver.all(sql, params.map(value => typeof value === 'bigint' ? String(value) : value as SqlParameter))
+  function all (sql: string, params: unknown[]): Array<Record<string, unknown>> {
+    try {
+      return driver.all(sql, params.map(value => typeof value === 'bigint' ? String(value) : value as SqlParameter))
+    } catch (error) {
+      const code = ((error as DriverError).cause as { resultCode?: number }).resultCode
+      throw code === undefined ? error : Object.assign(error as Error, { code: sqlite3.capi.sqlite3_js_rc_str(code) }) // as better-sqlite3 names it
+    }
+  }
 
   function prepare (sql: string) {
     let plucks = false

@@ -12,5 +12,7 @@ await import('./keys.test.js')
 await import('./migration.test.js')
 await import('./rebuild.test.js')
 await import('./held.test.js')
+await import('./two-devices.test.js')
+await import('./regressions.test.js')
 
 export {}
