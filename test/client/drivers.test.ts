@@ -1,6 +1,7 @@
 // The drivers, by the suite that others may run on theirs; and proof that the suite notices what is wrong.
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import sqlite3InitModule from '@sqlite.org/sqlite-wasm'
@@ -186,4 +187,33 @@ t.test('where the lock cannot be made the sync goes on without', async t => {
   const db = new Database(file)
   t.teardown(() => db.close())
   t.type(betterSqlite3(db).lockRun?.(), 'function')
+})
+
+t.test('the lock is opened with the addon that the app opens its database with (A19)', async t => {
+  const require = createRequire(import.meta.url)
+  const folder = t.testdir({})
+  const nativeBinding = path.join(folder, 'own.node')
+  fs.copyFileSync(path.join(path.dirname(require.resolve('better-sqlite3/package.json')), 'build/Release/better_sqlite3.node'), nativeBinding)
+  /** As in an app whose bundler left no addon where better-sqlite3 looks for it. */
+  class Bundled extends Database {
+    constructor (file: string, options: Database.Options) {
+      if (options.nativeBinding === undefined) throw new Error('Could not locate the bindings file.')
+      super(file, options)
+    }
+  }
+  for (const addon of [nativeBinding, require(nativeBinding) as object]) {
+    const file = path.join(folder, `${typeof addon}.db`)
+    const open = (): Driver => {
+      const db = new Bundled(file, { nativeBinding: addon as string })
+      t.teardown(() => db.close())
+      return betterSqlite3(db, { nativeBinding: addon })
+    }
+    const [one, two] = [open(), open()]
+    const release = one.lockRun?.()
+    t.equal(two.lockRun?.(), null)
+    release?.()
+    const again = two.lockRun?.()
+    t.type(again, 'function')
+    again?.()
+  }
 })
