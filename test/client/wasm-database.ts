@@ -17,14 +17,8 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
   files.set(file, own)
   const driver = sqliteWasm(sqlite3, own)
   driver.exec('pragma foreign_keys = on') // as better-sqlite3 does
-  function all (sql: string, params: unknown[]): Array<Record<string, unknown>> {
-    try {
-      return driver.all(sql, params.map(value => typeof value === 'bigint' ? String(value) : value as SqlParameter))
-    } catch (error) {
-      const code = ((error as DriverError).cause as { resultCode?: number }).resultCode
-      throw code === undefined ? error : Object.assign(error as Error, { code: sqlite3.capi.sqlite3_js_rc_str(code) }) // as better-sqlite3 names it
-    }
-  }
+  const bound = (params: unknown[]): SqlParameter[] => params.map(value => typeof value === 'bigint' ? String(value) : value as SqlParameter)
+  const all = (sql: string, params: unknown[]): Array<Record<string, unknown>> => named(() => driver.all(sql, bound(params)))
 
   function prepare (sql: string) {
     let plucks = false
@@ -33,10 +27,7 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
       return plucks ? found.map(row => Object.values(row)[0]) : found
     }
     const statement = {
-      run: (...params: unknown[]) => {
-        all(sql, params)
-        return { changes: Number(own.changes()) }
-      },
+      run: (...params: unknown[]) => named(() => driver.run(sql, bound(params))),
       all: (...params: unknown[]) => rows(params),
       get: (...params: unknown[]) => rows(params)[0],
       pluck () {
@@ -48,7 +39,7 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
   }
 
   const db = {
-    exec: (sql: string) => { driver.exec(sql) },
+    exec: (sql: string) => { named(() => driver.exec(sql)) },
     prepare,
     pragma (sql: string, { simple = false } = {}) {
       const found = all(`pragma ${sql}`, [])
@@ -61,4 +52,14 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
     }
   }
   return { db: db as unknown as Db, driver, isNew }
+}
+
+/** Errors with the code that better-sqlite3 gives them. */
+function named<T> (fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    const { resultCode } = (error as DriverError).cause as { resultCode?: number }
+    throw resultCode === undefined ? error : Object.assign(error as Error, { code: sqlite3.capi.sqlite3_js_rc_str(resultCode) })
+  }
 }
