@@ -1,16 +1,21 @@
 import { createRequire } from 'node:module'
-import type { Database, Statement } from 'better-sqlite3'
+import type { Database, Options, Statement } from 'better-sqlite3'
 import { MAX_CACHED_STATEMENTS } from '../limits.js'
 import { DriverError, type Driver, type SqlParameter } from './driver.js'
 import { errorCodeOfName } from './result-codes.js'
 import { runLock } from './run-lock-file.js'
 import { createStatementCache } from './statement-cache.js'
 
+export interface BetterSqlite3Options {
+  /** The addon, where you opened the database with one of your own: the lock of a run is a database beside yours. */
+  nativeBinding?: Options['nativeBinding'] | object
+}
+
 /**
  * A driver on an open better-sqlite3 database. The app may go on using the same connection; closing the client leaves it
  * open, for whoever opened it closes it.
  */
-export function betterSqlite3 (db: Database): Driver {
+export function betterSqlite3 (db: Database, { nativeBinding }: BetterSqlite3Options = {}): Driver {
   const statements = createStatementCache(MAX_CACHED_STATEMENTS, (sql): Statement<unknown[]> => {
     const statement = db.prepare<unknown[]>(sql)
     // The app may have switched its connection to safeIntegers: our statements read numbers, and large integers as text.
@@ -21,7 +26,7 @@ export function betterSqlite3 (db: Database): Driver {
     ? null
     : runLock(db.name, file => {
       const Open = db.constructor as new (file: string, options: object) => Database
-      const connection = new Open(file, { timeout: 0 })
+      const connection = new Open(file, { timeout: 0, ...(nativeBinding === undefined ? {} : { nativeBinding }) })
       return { exec: sql => { connection.exec(sql) }, close: () => { connection.close() } }
     })
 

@@ -55,8 +55,17 @@ export function nodeSqlite (db: NodeDatabase): Driver {
       return wrap(() => statement(sql).all(...params) as Row[])
     },
     close () { statements.clear() },
-    get inTransaction () { return db.isTransaction === true },
+    get inTransaction () { return isTransaction(db) },
     ...(lock === null ? {} : { lockRun: () => lock() })
+  }
+}
+
+/** A database that was closed is in no transaction; asking it throws. The next statement says that it is closed. */
+function isTransaction (db: NodeDatabase): boolean {
+  try {
+    return db.isTransaction === true
+  } catch {
+    return false
   }
 }
 

@@ -6,8 +6,9 @@ interface LockConnection { exec: (sql: string) => void, close: () => void }
  * The lock of a file among processes: an exclusive transaction on a small database beside it. SQLite locks through the
  * operating system, which lets go when a process dies, however it dies; a lock file of our own would be left behind.
  *
- * Returns the function that tries to take it. Where the folder cannot be written there is no lock, and the sync goes on
- * without: it only saves work (see run-lock.ts).
+ * Returns the function that tries to take it. Where the database beside it cannot be opened there is no lock, and the sync
+ * goes on without: it only saves work (see run-lock.ts). So it is where the folder cannot be written, or where better-sqlite3
+ * needs a `nativeBinding` that the driver was not given.
  */
 export function runLock (file: string, open: (file: string) => LockConnection): () => (() => void) | null {
   const beside = `${realPath(file)}-oversync-run`

@@ -26,11 +26,17 @@ export interface WasmSqlite {
   capi: {
     // The pointers have types of the package's own, which this package does not depend on.
     sqlite3_get_autocommit: (db: any) => number
+    sqlite3_step: (statement: any) => number
     sqlite3_reset: (statement: any) => number
     sqlite3_clear_bindings: (statement: any) => number
     sqlite3_bind_double: (statement: any, position: number, value: number) => number
+    sqlite3_extended_errcode: (db: any) => number
+    sqlite3_errmsg: (db: any) => string
   }
 }
+
+const ROW = 100 // SQLITE_ROW
+const DONE = 101 // SQLITE_DONE
 
 /**
  * A driver on an open database of the official SQLite for the web: in memory, or on OPFS in a worker. The app may go on
@@ -39,8 +45,8 @@ export interface WasmSqlite {
 export function sqliteWasm ({ capi }: WasmSqlite, db: WasmDatabase): Driver {
   const statements = createStatementCache(MAX_CACHED_STATEMENTS, sql => db.prepare(sql), statement => { statement.finalize() })
 
-  /** Runs a statement to its end. Whatever happens, it is reset: one that is not holds its transaction open. */
-  function execute (sql: string, params: readonly SqlParameter[], onRow: (statement: WasmStatement) => void): void {
+  /** Binds a statement and runs it to its end. Whatever happens, it is reset: one that is not holds its transaction open. */
+  function execute (sql: string, params: readonly SqlParameter[], step: (statement: WasmStatement) => void): void {
     const statement = statements.get(sql)
     try {
       params.forEach((value, i) => {
@@ -48,7 +54,7 @@ export function sqliteWasm ({ capi }: WasmSqlite, db: WasmDatabase): Driver {
         if (typeof value === 'number') capi.sqlite3_bind_double(statement.pointer, i + 1, value)
         else statement.bind(i + 1, value)
       })
-      while (statement.step()) onRow(statement)
+      step(statement)
     } finally {
       // Not statement.reset(): it throws the error of the last step once more.
       capi.sqlite3_reset(statement.pointer)
@@ -56,11 +62,18 @@ export function sqliteWasm ({ capi }: WasmSqlite, db: WasmDatabase): Driver {
     }
   }
 
+  // Not statement.step(): it writes every error to the console, and a row that collides is nothing to alarm anybody with.
+  function stepQuietly (statement: WasmStatement): void {
+    let code
+    do code = capi.sqlite3_step(statement.pointer); while (code === ROW)
+    if (code !== DONE) throw Object.assign(new Error(capi.sqlite3_errmsg(db.pointer)), { resultCode: capi.sqlite3_extended_errcode(db.pointer) })
+  }
+
   return {
     exec (sql) { wrap(() => { db.exec(sql) }) },
     run (sql, params = []) {
       return wrap(() => {
-        execute(sql, params, () => {})
+        execute(sql, params, stepQuietly)
         return { changes: Number(db.changes()) }
       })
     },
@@ -68,15 +81,17 @@ export function sqliteWasm ({ capi }: WasmSqlite, db: WasmDatabase): Driver {
       return wrap(() => {
         const rows: Row[] = []
         execute(sql, params, statement => {
-          const row = {}
-          statement.get(row)
-          rows.push(row as Row)
+          while (statement.step()) {
+            const row = {}
+            statement.get(row)
+            rows.push(row as Row)
+          }
         })
         return rows
       })
     },
     close () { statements.clear() },
-    get inTransaction () { return capi.sqlite3_get_autocommit(db.pointer) === 0 }
+    get inTransaction () { return db.pointer !== undefined && capi.sqlite3_get_autocommit(db.pointer) === 0 }
   }
 }
 

@@ -30,9 +30,9 @@ const ADD_PAGE = `
 
 const ROWS = `
   insert into users select pk, payload ->> 'name', payload ->> 'email', payload ->> 'created_at', payload ->> 'updated_at' from live where tbl = 'users';
-  insert into posts select pk, payload ->> 'title', payload ->> 'content', dashed(payload ->> 'author_id'), payload ->> 'created_at', payload ->> 'updated_at' from live where tbl = 'posts';
+  insert into posts select pk, payload ->> 'title', payload ->> 'content', payload ->> 'author_id', payload ->> 'created_at', payload ->> 'updated_at' from live where tbl = 'posts';
   insert into files select pk, payload ->> 'name', bytes(payload ->> 'data') from live where tbl = 'files';
-  insert into file_reviews select pk, payload ->> 'review', dashed(payload ->> 'file_id') from live where tbl = 'file_reviews';
+  insert into file_reviews select pk, payload ->> 'review', payload ->> 'file_id' from live where tbl = 'file_reviews';
   insert into typed_rows select pk, payload ->> 'big', iif(json_type(payload, '$.dec') in ('integer', 'real'), payload -> 'dec', payload ->> 'dec'), payload ->> 'flag', payload ->> 'ratio',
     iif(json_type(payload, '$.doc') = 'null', null, payload -> 'doc'), payload ->> 'note', bytes(payload ->> 'blob') from live where tbl = 'typed_rows';
 `
@@ -43,7 +43,6 @@ export async function readStream (get: (path: string) => Promise<string>): Promi
   try {
     db.exec(localTables({ references: false }) + CHANGES)
     db.function('bytes', (base64: unknown) => base64 === null ? null : Buffer.from(String(base64), 'base64'))
-    db.function('dashed', (reference: unknown) => reference === null ? null : dashed(String(reference)))
     const problems = await addPages(db, get)
     db.exec(ROWS)
     return {
@@ -89,9 +88,4 @@ function problemsOf (db: Database.Database): string[] {
     const found = db.prepare(query).pluck().all()
     return found.length === 0 ? [] : [`${found.length} times a ${what}, first ${String(found[0])}`]
   })
-}
-
-function dashed (reference: string): string {
-  if (/^[0-9a-f-]{36}$/.test(reference)) return reference
-  return Buffer.from(reference, 'base64').toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

@@ -17,7 +17,12 @@ export function normalizeUuid (text: string): string | null {
 
 /** Like normalizeUuid, for a value inside a payload, where devices that keep keys as BLOBs send padded base64 of 16 bytes. */
 export function normalizeUuidValue (text: string): string | null {
-  return BASE64_OF_16_BYTES.test(text) ? dashed(Buffer.from(text, 'base64').toString('hex')) : normalizeUuid(text)
+  return isUuidBytes(text) ? dashed(Buffer.from(text, 'base64').toString('hex')) : normalizeUuid(text)
+}
+
+/** Whether a value of a payload is the bytes of a uuid, and no spelling of it that somebody wrote. */
+export function isUuidBytes (text: string): boolean {
+  return BASE64_OF_16_BYTES.test(text)
 }
 
 function dashed (hex: string): string {

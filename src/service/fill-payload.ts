@@ -1,6 +1,6 @@
 import { keyOf, normalizeKey, normalizeValue, partAsJson, type Key, type KeyPart } from '../materializer/key-spec.js'
 import type { ColumnSpec, Reference, TableSpec } from '../materializer/table-spec.js'
-import { normalizeUuidValue } from '../materializer/uuid.js'
+import { isUuidBytes, normalizeUuidValue } from '../materializer/uuid.js'
 import { rowKey } from '../storage/row-state.js'
 import { editObject, membersOf, type Member } from './json-text.js'
 import { shapeOf } from './payload-shape.js'
@@ -39,6 +39,7 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
     } else if (column !== undefined) {
       const misfit = whyMisread(column, values[name])
       if (misfit !== null) return misfit
+      if (column.kind === 'uuid') respell(place, name, values[name])
       prepared.columns.push(name)
     } else if (name === table.owner?.column) {
       const value = values[name]
@@ -47,7 +48,7 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
         prepared.completed = true
       } else if ((typeof value === 'string' ? ownerText(value, table.owner.type) : text.slice(start, end)) !== scope) {
         prepared.refusal ??= { reason: 'not_owner', message: `The payload's ${name} names another owner.` }
-      }
+      } else if (table.owner.type === 'uuid') respell(place, name, value)
     } else {
       prepared.unknown.push(name)
     }
@@ -69,6 +70,24 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
     if (parent !== null) prepared.parents.push(parent)
   }
   return null
+
+  /**
+   * Devices of one user may keep uuids as text and as BLOBs: the bytes are stored as the text that they stand for, which
+   * both can read. Another spelling is the author's, and stays; only where it refers to a key it must be the key's own,
+   * or no foreign key of a device would find the row, and then the author must learn it.
+   */
+  function respell (place: number, name: string, value: unknown): void {
+    const uuid = typeof value === 'string' ? normalizeUuidValue(value) : null
+    if (uuid === null || uuid === value) return
+    const isSpelling = !isUuidBytes(value as string)
+    if (isSpelling && !isReference(table, name)) return
+    replaced.set(place, JSON.stringify(uuid))
+    if (isSpelling) prepared.completed = true
+  }
+}
+
+function isReference ({ owner, references }: TableSpec, name: string): boolean {
+  return name === owner?.column || references.some(({ columns }) => columns.includes(name))
 }
 
 /**

@@ -51,7 +51,7 @@ export interface PreparedChange {
   /** Members that no column of the business table has. */
   unknown: string[]
   parents: ParentRow[]
-  /** The stored payload says something else than the sent one (the server wrote the owner, or left out an excluded column): the device must learn it. */
+  /** The stored payload says something else than the sent one (the server wrote the owner, spelled a reference as the key, or left out an excluded column): the device must learn it. */
   completed: boolean
   /** A refusal that a replay of the same content is spared: it was checked when the change was applied. */
   refusal: Refusal | null

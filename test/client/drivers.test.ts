@@ -1,6 +1,7 @@
 // The drivers, by the suite that others may run on theirs; and proof that the suite notices what is wrong.
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import sqlite3InitModule from '@sqlite.org/sqlite-wasm'
@@ -46,6 +47,35 @@ t.test('SQLite WASM does what a driver must', async t => {
   })) t.equal(error, null, name)
 })
 
+t.test('SQLite WASM says nothing on the console about a row that collides, and the error is the driver\'s all the same', async t => {
+  const sqlite3 = await sqlite3InitModule()
+  const said: unknown[] = []
+  const { warn } = console
+  console.warn = (...args: unknown[]) => { said.push(args) }
+  t.teardown(() => { console.warn = warn })
+  const db = new sqlite3.oo1.DB(':memory:')
+  const driver = sqliteWasm(sqlite3, db)
+  driver.exec('create table u (id text primary key)')
+  driver.run('insert into u values (?)', ['a'])
+  t.throws(() => driver.run('insert into u values (?)', ['a']), { name: 'DriverError', code: 'unique', message: /u\.id/, cause: { resultCode: 1555 } })
+  t.strictSame(said, [])
+  db.close()
+})
+
+t.test('a database that the app closed is in no transaction, and every call on it is a typed error', async t => {
+  const sqlite3 = await sqlite3InitModule()
+  const found = process.getBuiltinModule?.('node:sqlite') as { DatabaseSync: new (file: string) => NodeDatabase } | undefined
+  const [native, web] = [new Database(':memory:'), new sqlite3.oo1.DB(':memory:')]
+  const node = found === undefined ? null : new found.DatabaseSync(':memory:')
+  for (const [db, driver] of [[native, betterSqlite3(native)], [web, sqliteWasm(sqlite3, web)], ...(node === null ? [] : [[node, nodeSqlite(node)] as const])] as const) {
+    driver.all('select 1')
+    db.close()
+    t.equal(driver.inTransaction, false)
+    for (const call of [() => driver.exec('select 1'), () => driver.run('select 1'), () => driver.all('select 1'), () => driver.all('select 2')]) t.throws(call, { name: 'DriverError', code: 'other' })
+    driver.close()
+  }
+})
+
 t.test('node:sqlite does what a driver must, or says which Node it takes', async t => {
   const found = process.getBuiltinModule?.('node:sqlite') as { DatabaseSync: new (file: string) => NodeDatabase } | undefined
   if (found === undefined) {
@@ -72,9 +102,10 @@ t.test('the suite notices drivers that are wrong', async t => {
         return { changes: (driver.all<{ n: number }>('select total_changes() as n')[0]?.n ?? 0) - before }
       }
     })],
+    ['reads integers as 32 bits', 'integers up to 2^53 come as numbers', driver => ({ all: ((sql: string, params: []) => driver.all(sql, params).map(row => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, Number.isInteger(value) ? Number(value) | 0 : value])))) as Driver['all'] })],
     ['never says that a transaction is open', 'inTransaction follows begin, commit and rollback', () => ({ inTransaction: false })],
     ['gives blobs as arrays', 'blobs come as bytes of their own', driver => ({ all: ((sql: string, params: []) => driver.all(sql, params).map(row => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? [...value] : value])))) as Driver['all'] })],
-    ['cuts texts at NUL', 'a text may contain NUL, in and out', driver => ({ run: (sql, params) => driver.run(sql, params?.map(value => typeof value === 'string' ? value.split('\0')[0] as string : value)) })],
+    ['cuts texts at NUL', 'a text may contain NUL on its way in; on its way out it comes whole, or as far as the NUL', driver => ({ run: (sql, params) => driver.run(sql, params?.map(value => typeof value === 'string' ? value.split('\0')[0] as string : value)) })],
     ['binds empty blobs as NULL', 'NULL, the empty text and the empty blob stay three different things', driver => ({ run: (sql, params) => driver.run(sql, params?.map(value => value instanceof Uint8Array && value.length === 0 ? null : value)) })],
     ['binds digits as numbers', 'integers of 64 bits travel as text, both ways, exactly', driver => ({ run: (sql, params) => driver.run(sql, params?.map(value => typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value)) })],
     ['runs only the first statement', 'exec runs several statements, and none where there is none', driver => ({ exec: sql => { driver.exec(sql.split(';')[0] as string) } })],
@@ -156,4 +187,33 @@ t.test('where the lock cannot be made the sync goes on without', async t => {
   const db = new Database(file)
   t.teardown(() => db.close())
   t.type(betterSqlite3(db).lockRun?.(), 'function')
+})
+
+t.test('the lock is opened with the addon that the app opens its database with (A19)', async t => {
+  const require = createRequire(import.meta.url)
+  const folder = t.testdir({})
+  const nativeBinding = path.join(folder, 'own.node')
+  fs.copyFileSync(path.join(path.dirname(require.resolve('better-sqlite3/package.json')), 'build/Release/better_sqlite3.node'), nativeBinding)
+  /** As in an app whose bundler left no addon where better-sqlite3 looks for it. */
+  class Bundled extends Database {
+    constructor (file: string, options: Database.Options) {
+      if (options.nativeBinding === undefined) throw new Error('Could not locate the bindings file.')
+      super(file, options)
+    }
+  }
+  for (const addon of [nativeBinding, require(nativeBinding) as object]) {
+    const file = path.join(folder, `${typeof addon}.db`)
+    const open = (): Driver => {
+      const db = new Bundled(file, { nativeBinding: addon as string })
+      t.teardown(() => db.close())
+      return betterSqlite3(db, { nativeBinding: addon })
+    }
+    const [one, two] = [open(), open()]
+    const release = one.lockRun?.()
+    t.equal(two.lockRun?.(), null)
+    release?.()
+    const again = two.lockRun?.()
+    t.type(again, 'function')
+    again?.()
+  }
 })

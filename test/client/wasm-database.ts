@@ -1,7 +1,7 @@
 import type { Database as Db } from 'better-sqlite3'
 import sqlite3InitModule from '@sqlite.org/sqlite-wasm'
 import { sqliteWasm } from '../../client/drivers/sqlite-wasm.js'
-import type { Driver, SqlParameter } from '../../client/index.js'
+import type { Driver, DriverError, SqlParameter } from '../../client/index.js'
 
 const sqlite3 = await sqlite3InitModule()
 type WasmDb = InstanceType<typeof sqlite3.oo1.DB>
@@ -17,7 +17,8 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
   files.set(file, own)
   const driver = sqliteWasm(sqlite3, own)
   driver.exec('pragma foreign_keys = on') // as better-sqlite3 does
-  const all = (sql: string, params: unknown[]): Array<Record<string, unknown>> => driver.all(sql, params.map(value => typeof value === 'bigint' ? String(value) : value as SqlParameter))
+  const bound = (params: unknown[]): SqlParameter[] => params.map(value => typeof value === 'bigint' ? String(value) : value as SqlParameter)
+  const all = (sql: string, params: unknown[]): Array<Record<string, unknown>> => named(() => driver.all(sql, bound(params)))
 
   function prepare (sql: string) {
     let plucks = false
@@ -26,10 +27,7 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
       return plucks ? found.map(row => Object.values(row)[0]) : found
     }
     const statement = {
-      run: (...params: unknown[]) => {
-        all(sql, params)
-        return { changes: Number(own.changes()) }
-      },
+      run: (...params: unknown[]) => named(() => driver.run(sql, bound(params))),
       all: (...params: unknown[]) => rows(params),
       get: (...params: unknown[]) => rows(params)[0],
       pluck () {
@@ -41,7 +39,7 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
   }
 
   const db = {
-    exec: (sql: string) => { driver.exec(sql) },
+    exec: (sql: string) => { named(() => driver.exec(sql)) },
     prepare,
     pragma (sql: string, { simple = false } = {}) {
       const found = all(`pragma ${sql}`, [])
@@ -54,4 +52,14 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
     }
   }
   return { db: db as unknown as Db, driver, isNew }
+}
+
+/** Errors with the code that better-sqlite3 gives them. */
+function named<T> (fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    const { resultCode } = (error as DriverError).cause as { resultCode?: number }
+    throw resultCode === undefined ? error : Object.assign(error as Error, { code: sqlite3.capi.sqlite3_js_rc_str(resultCode) })
+  }
 }

@@ -78,3 +78,61 @@ t.test('generated keys of text and integers are one key on both devices and the 
   t.equal(a.db.prepare("select count(*) from x where note = 'seen'").pluck().get(), all(b).length)
   for (const { sync } of [a, b]) t.match(sync.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 }, JSON.stringify(sync.held().slice(0, 3)))
 })
+
+t.test('a device that keeps uuids as text and one that keeps them as blobs hold the same rows, references and all (P15, P17)', async t => {
+  const tables = (key: string): string => `
+    create table files (id ${key} primary key, name text, made_by ${key});
+    create table reviews (id ${key} primary key, text text, file_id ${key} references files on delete cascade);
+    create table marks (owner_id text, file_id ${key} references files on delete cascade, review_id ${key}, n integer, about ${key} references reviews on delete set null, primary key (file_id, n));`
+  const pair = await createPair(t, {
+    server: tables('uuid').replace('n integer', 'n bigint'),
+    localA: tables('text'),
+    localB: tables('blob'),
+    tables: [{ table: 'files' }, { table: 'reviews' }, { table: 'marks', owner: 'owner_id' }]
+  })
+  const [laptop, phone] = [pair.a, pair.b]
+  const key = ({ db }: PairedDevice, n: number): string | Buffer => db === phone.db ? Buffer.from(uuid(n).replaceAll('-', ''), 'hex') : uuid(n)
+  const insert = (device: PairedDevice, table: string, ...values: unknown[]): unknown => device.db.prepare(`insert into ${table} values (${values.map(() => '?').join(', ')})`).run(...values)
+  const addFile = (device: PairedDevice, n: number): unknown => insert(device, 'files', key(device, n), `file ${n}`, key(device, 900 + n))
+  const addReview = (device: PairedDevice, n: number, file: number): unknown => insert(device, 'reviews', key(device, n), `review ${n}`, key(device, file))
+  const addMark = (device: PairedDevice, n: number, file: number, about: number): unknown => insert(device, 'marks', 'alice', key(device, file), key(device, 800 + n), n, key(device, about))
+  const spelled = (column: string): string => `lower(replace(iif(typeof(${column}) = 'blob', hex(${column}), ${column}), '-', '')) as ${column}`
+  const contents = ({ db }: PairedDevice): unknown[] => [
+    `select ${spelled('id')}, name, ${spelled('made_by')} from files order by 1`, `select ${spelled('id')}, text, ${spelled('file_id')} from reviews order by 1`,
+    `select owner_id, ${spelled('file_id')}, n, ${spelled('review_id')}, ${spelled('about')} from marks order by 2, 3`].map(query => db.prepare(query).raw().all())
+  const storage = ({ db }: PairedDevice): unknown[] => db.prepare(`select distinct type from (select typeof(id) as type from files union all select typeof(made_by) from files union all
+    select typeof(file_id) from reviews union all select typeof(about) from marks where about is not null union all select typeof(review_id) from marks)`).pluck().all()
+  async function expectSame (rows: number[]): Promise<void> {
+    for (const { sync } of [phone, laptop, phone, laptop]) await sync.syncOnce()
+    t.strictSame(contents(phone), contents(laptop))
+    t.strictSame(contents(laptop).map(found => (found as unknown[]).length), rows)
+    t.strictSame([storage(laptop), storage(phone)], [['text'], ['blob']])
+    for (const { db, sync } of [laptop, phone]) {
+      t.strictSame(db.pragma('foreign_key_check'), [])
+      t.match(sync.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 }, JSON.stringify([sync.held(), sync.shadow()]))
+    }
+  }
+
+  for (const [i, device] of [laptop, phone].entries()) {
+    addFile(device, 1 + i)
+    addReview(device, 11 + i, 1 + i)
+    addMark(device, 21 + i, 1 + i, 11 + i)
+  }
+  await expectSame([2, 2, 2])
+  for (const [i, device] of [laptop, phone].entries()) {
+    addReview(device, 13 + i, 2 - i) // of the file that the other made
+    device.db.prepare('update reviews set file_id = ?, text = text || ? where id = ?').run(key(device, 1 + i), ' moved', key(device, 12 - i))
+    device.db.prepare('update files set name = ?, made_by = ? where id = ?').run('renamed', key(device, 950 + i), key(device, 2 - i))
+  }
+  await expectSame([2, 4, 2])
+  for (const { db } of [laptop, phone]) db.exec("update files set name = 'both' || typeof(id)")
+  await expectSame([2, 4, 2])
+  phone.db.prepare('delete from reviews where id = ?').run(key(phone, 11))
+  laptop.db.prepare('delete from files where id = ?').run(key(laptop, 2))
+  await expectSame([1, 2, 1])
+  t.strictSame(await pair.sql`select count(*)::int as n from marks where about is null`.then(found => found.map(row => row['n'])), [1], 'a reference that went with the row')
+  for (const { sync } of [laptop, phone]) await sync.rebuild()
+  await expectSame([1, 2, 1])
+  const [stored] = await pair.sql`select count(*)::int as n from sync.changes where payload::text like '%==%'`
+  t.equal(stored?.['n'], 0, 'the stream has one spelling')
+})

@@ -159,3 +159,29 @@ t.test('tables of the stream alone have keys of the kind that the app names', as
   t.strictSame((await user('alice', 'pad').download()).changes.map(({ pk }) => pk), [uuid(1), 'x', `["${uuid(1)}","5"]`])
   await assertSound(t, sql, 'alice')
 })
+
+t.test('a reference is stored as the key it refers to, and bytes of a uuid as its text, whatever a device made of them (P15, P17)', async t => {
+  const { user, sql } = await buildApp(t, {
+    schemaSql: 'create table public.places (id uuid primary key, place_id uuid references public.places, free uuid, note text); create table public.owned (id uuid primary key, owner_id uuid)',
+    tables: [{ table: 'places' }, { table: 'owned', owner: 'owner_id' }]
+  })
+  const pk = 'abcdef01-2345-6789-abcd-ef0123456789'
+  const bytes = Buffer.from(pk.replaceAll('-', ''), 'hex').toString('base64')
+  const phone = user(pk)
+  await phone.upload([change('places', pk, {})])
+  const spellings: Array<[string, string, boolean]> = [ // sent, kept in a column that refers to nothing, told by the reply
+    [pk, pk, false], [bytes, pk, false], [pk.toUpperCase(), pk.toUpperCase(), true], [pk.replaceAll('-', ''), pk.replaceAll('-', ''), true], [`urn:uuid:${pk}`, `urn:uuid:${pk}`, true], [`{${pk}}`, `{${pk}}`, true]]
+  for (const [i, [sent, kept, isTold]] of spellings.entries()) {
+    const changes = [change('places', uuid(i), { place_id: sent, free: sent, note: sent }), change('owned', uuid(i), { owner_id: sent })]
+    const { statuses } = await phone.upload(changes)
+    const payload = { place_id: pk, free: kept, note: sent }
+    t.match(statuses, isTold
+      ? [{ status: 'applied', server_row: { server_version: 1, payload } }, { status: 'applied', server_row: { payload: { owner_id: pk } } }]
+      : [{ status: 'applied', server_row: undefined }, { status: 'applied', server_row: undefined }], sent)
+    t.strictSame(await phone.upload(changes).then(reply => reply.statuses), statuses, 'and a replay says the same')
+    const stored = (await user(pk, 'pad').download({ limit: 1000 })).changes.filter(found => found.pk === uuid(i))
+    t.strictSame(stored.map(found => found.payload), [payload, { owner_id: pk }], 'a peer gets it so')
+  }
+  t.strictSame((await sql`select distinct place_id, free from public.places where note is not null`).map(row => ({ ...row })), [{ place_id: pk, free: pk }])
+  await assertSound(t, sql, pk)
+})
