@@ -194,10 +194,11 @@ function readChange (change: Members, { source_change_id: number, server_version
   if (payload === null) return { row, table, deletes: true, number, base, sent: {}, isNormal: true }
   if (depth(payload) > 64 || !isText(payload)) return bad
   if (Object.hasOwn(payload, 'id') && (typeof payload['id'] !== 'string' || uuidOf(payload['id']) !== pk)) return bad
-  const isNormal = Object.entries({ ...payload, ...(Object.hasOwn(payload, 'id') ? { id: pk } : {}) }).every(([name, value]) => name === 'flag' ? value === true : name === 'doc' ? canonical(value) === '{"a":"\ue0001"}' : name === 'author_id' && value === null ? true : NORMAL.get(name)?.test(String(value)) === true)
+  const keyed: Members = Object.hasOwn(payload, 'id') ? { ...payload, id: pk } : payload
+  const isNormal = Object.entries(keyed).every(([name, value]) => name === 'flag' ? value === true : name === 'doc' ? canonical(value) === '{"a":"\ue0001"}' : name === 'author_id' && value === null ? true : NORMAL.get(name)?.test(String(value)) === true)
   // Stored in their one spelling: the key, and a reference to one.
   const author = table === 'posts' && typeof payload['author_id'] === 'string' ? uuidOf(payload['author_id']) : null
-  const sent = { ...payload, ...(Object.hasOwn(payload, 'id') ? { id: pk } : {}), ...(author === null ? {} : { author_id: author }) }
+  const sent: Members = author === null ? keyed : { ...keyed, author_id: author }
   return { row, table, deletes: false, number, base, sent, isNormal }
 }
 
