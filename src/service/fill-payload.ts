@@ -4,7 +4,7 @@ import { isUuidBytes, normalizeUuidValue } from '../materializer/uuid.js'
 import { rowKey } from '../storage/row-state.js'
 import { editObject, membersOf, type Member } from './json-text.js'
 import { shapeOf } from './payload-shape.js'
-import type { ParentRow, PreparedChange, Refusal } from './prepare.js'
+import type { ParentRow, PrepareContext, PreparedChange, Refusal } from './prepare.js'
 import type { PayloadText } from './upload-body.js'
 
 /** Why the key says by itself that the row is another's, or that the scope cannot own rows of the table; null where neither. */
@@ -15,7 +15,7 @@ export function whyNotOwner ({ owner, name }: TableSpec, { parts }: Key, scope: 
 }
 
 /** Writes the stored payload, the columns and the parents into `prepared`. Returns why the payload does not fit, or null. */
-export function fillIn (prepared: PreparedChange, key: Key, { text, members }: PayloadText, values: Record<string, unknown>, scope: string): string | null {
+export function fillIn (prepared: PreparedChange, key: Key, { text, members }: PayloadText, values: Record<string, unknown>, { scope, olderClient }: Pick<PrepareContext, 'scope' | 'olderClient'>): string | null {
   const { table } = prepared
   const keyPlace = new Map(table.key.map(({ name }, i) => [name, i]))
   const replaced = new Map<number, string>()
@@ -74,10 +74,11 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
   /**
    * Devices of one user may keep uuids as text and as BLOBs: the bytes are stored as the text that they stand for, which
    * both can read. Another spelling is the author's, and stays; only where it refers to a key it must be the key's own,
-   * or no foreign key of a device would find the row, and then the author must learn it.
+   * or no foreign key of a device would find the row, and then the author must learn it. What clients of the original
+   * generation send stays as it is: others of theirs have always read it so.
    */
   function respell (place: number, name: string, value: unknown): void {
-    const uuid = typeof value === 'string' ? normalizeUuidValue(value) : null
+    const uuid = typeof value === 'string' && !olderClient ? normalizeUuidValue(value) : null
     if (uuid === null || uuid === value) return
     const isSpelling = !isUuidBytes(value as string)
     if (isSpelling && !isReference(table, name)) return

@@ -73,6 +73,8 @@ export interface PrepareContext {
   maxPayloadBytes: number
   /** The server itself is the author: tables that devices may not write are open to it. */
   trusted: boolean
+  /** The author is a client of the original generation: nothing is spelled for others that its like might not read. */
+  olderClient: boolean
 }
 
 const NAME = /^[a-z0-9_]+$/
@@ -123,7 +125,7 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
   const values = change.payload as Record<string, unknown>
   const problem = whyUnstorable(payload, values)
   if (problem !== null) return unreadable('bad_payload', problem, row)
-  const misfit = fillIn(prepared, key, payload, values, context.scope)
+  const misfit = fillIn(prepared, key, payload, values, context)
   if (misfit !== null) return unreadable('bad_payload', misfit, row)
   // Bytes are at most three times the UTF-16 length: most payloads need no counting.
   if (payload.text.length * 3 > context.maxPayloadBytes && Buffer.byteLength(payload.text) > context.maxPayloadBytes) {

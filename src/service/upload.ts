@@ -75,7 +75,7 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
   const { db, metadata, maxPayloadBytes, failedTables } = context
   const { changes, payloads, largeIds, request } = body
   const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
-    registry: snapshot.registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted
+    registry: snapshot.registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted, olderClient: body.request.epoch === undefined && !trusted
   }))
   return await inTransaction(db, async trx => {
     const budget = new ByteBudget(MAX_TOUCHED_BYTES)

@@ -64,7 +64,7 @@ export class Scope {
     let accepted = true
     for (const [i, sent] of list.entries()) {
       const status = reply.statuses[i] as Status
-      const read = readChange(sent, plain.changes?.[i] as { source_change_id: number, server_version: number })
+      const read = readChange(sent, plain.changes?.[i] as { source_change_id: number, server_version: number }, epoch === undefined)
       const expected = this.#judge(read, status, source, device, epoch === undefined, spoiled, tried, written, hasKeyTwice)
       if (status.status === 'invalid' && status.invalid.reason === 'unregistered_table') accepted = false
       if (!expected.includes(brief(status))) problems.push(`change ${i}: ${brief(status)}, not ${expected.join(' or ')}`)
@@ -179,7 +179,7 @@ export class Scope {
 
 interface Unreadable { reason: string, row: string | null }
 
-function readChange (change: Members, { source_change_id: number, server_version: base }: { source_change_id: number, server_version: number }): Change | Unreadable {
+function readChange (change: Members, { source_change_id: number, server_version: base }: { source_change_id: number, server_version: number }, isOlder: boolean): Change | Unreadable {
   const [schema, table] = [change['schema'] ?? 'public', change['table']].map(name => (name as string).trim().toLowerCase()) as [string, string]
   if (![schema, table].every(name => /^[a-z0-9_]+$/.test(name))) return { reason: 'bad_payload', row: null }
   if (schema !== 'business' || !Object.hasOwn(REQUIRED, table)) return { reason: 'unregistered_table', row: null }
@@ -196,8 +196,8 @@ function readChange (change: Members, { source_change_id: number, server_version
   if (Object.hasOwn(payload, 'id') && (typeof payload['id'] !== 'string' || uuidOf(payload['id']) !== pk)) return bad
   const keyed: Members = Object.hasOwn(payload, 'id') ? { ...payload, id: pk } : payload
   const isNormal = Object.entries(keyed).every(([name, value]) => name === 'flag' ? value === true : name === 'doc' ? canonical(value) === '{"a":"\ue0001"}' : name === 'author_id' && value === null ? true : NORMAL.get(name)?.test(String(value)) === true)
-  // Stored in their one spelling: the key, and a reference to one.
-  const author = table === 'posts' && typeof payload['author_id'] === 'string' ? uuidOf(payload['author_id']) : null
+  // Stored in their one spelling: the key, and a reference to one, unless a client of the original generation wrote it.
+  const author = table === 'posts' && !isOlder && typeof payload['author_id'] === 'string' ? uuidOf(payload['author_id']) : null
   const sent: Members = author === null ? keyed : { ...keyed, author_id: author }
   return { row, table, deletes: false, number, base, sent, isNormal }
 }

@@ -182,6 +182,12 @@ t.test('a reference is stored as the key it refers to, and bytes of a uuid as it
     const stored = (await user(pk, 'pad').download({ limit: 1000 })).changes.filter(found => found.pk === uuid(i))
     t.strictSame(stored.map(found => found.payload), [payload, { owner_id: pk }], 'a peer gets it so')
   }
+  const older = user(pk, 'old phone', { older: true })
+  for (const [i, sent] of [bytes, pk.toUpperCase()].entries()) {
+    const payload = { place_id: sent, free: sent, note: sent }
+    t.match((await older.upload([change('places', uuid(20 + i), payload)])).statuses, [{ status: 'applied', server_row: undefined }])
+    t.match((await phone.download({ limit: 1000 })).changes.filter(found => found.pk === uuid(20 + i)), [{ payload }], 'clients of the original generation go on reading what they wrote')
+  }
   t.strictSame((await sql`select distinct place_id, free from public.places where note is not null`).map(row => ({ ...row })), [{ place_id: pk, free: pk }])
   await assertSound(t, sql, pk)
 })
