@@ -3,7 +3,8 @@ import { createEmitter, type Emitter } from './events.js'
 import type { LoopState } from './loop/machine.js'
 import { createNews, type SyncEvents } from './news.js'
 import { takeRunLock } from './run-lock.js'
-import { isClientGone } from './sqlite/client-state.js'
+import { endMigration } from './calls/migration.js'
+import { isClientGone, readState } from './sqlite/client-state.js'
 import type { Session } from './sync/session.js'
 
 /** What the groups of calls of one client share (`calls/*.ts`): the open file, whose turn it is, and who listens. */
@@ -64,6 +65,7 @@ export function createCore (session: Session): ClientCore {
     const call = turn.then(async () => {
       assertOpen()
       try {
+        if (session.unfinished !== null) endMigration(session)
         const result = await fn(signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal]))
         lastError = null
         return result
@@ -83,8 +85,10 @@ export function createCore (session: Session): ClientCore {
     events,
     inTurn,
     run: (fn, { signal, waitMs }) => inTurn(async signal => {
-      const release = await takeRunLock(session.driver, waitMs, signal)
+      const { release, isAlone } = await takeRunLock(session.driver, waitMs, signal)
       try {
+        // Whoever migrates has the lock: a migration that was begun and not ended is one of a process that died.
+        if (isAlone && readState(session.driver)?.migrating === true) endMigration(session)
         return await fn(signal)
       } finally {
         release()

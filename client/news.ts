@@ -44,10 +44,14 @@ export function createNews (session: Session, events: Emitter<SyncEvents>): News
   function tellRecords (): void {
     const newest = { conflict: last('_sync_conflict'), held: last('_sync_held') }
     if (newest.conflict > lastConflict && events.has('conflict')) {
-      for (const record of readConflicts(driver, lastConflict)) events.emit('conflict', record)
+      const records = readConflicts(driver, lastConflict)
+      lastConflict = newest.conflict
+      for (const record of records) events.emit('conflict', record)
     }
     if (newest.held > lastHeld && events.has('held')) {
-      for (const row of readHeld(session, lastHeld)) events.emit('held', row)
+      const rows = readHeld(session, lastHeld)
+      lastHeld = newest.held
+      for (const row of rows) events.emit('held', row)
     }
     lastConflict = newest.conflict
     lastHeld = newest.held

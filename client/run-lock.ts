@@ -4,12 +4,12 @@ import { RUN_LOCK_RETRY_MS } from './limits.js'
 
 /**
  * Becomes the one that syncs this file among all processes, waiting up to `waitMs` for another to finish. Two at once would
- * do no harm (a batch has its ids), but would do everything twice. Returns the function that lets go.
+ * do no harm (a batch has its ids), but would do everything twice. `isAlone` is false where there can be no lock.
  */
-export async function takeRunLock (driver: Driver, waitMs: number, signal: AbortSignal): Promise<() => void> {
+export async function takeRunLock (driver: Driver, waitMs: number, signal: AbortSignal): Promise<{ release: () => void, isAlone: boolean }> {
   for (let waitedMs = 0; ; waitedMs += RUN_LOCK_RETRY_MS) {
     const release = driver.lockRun === undefined ? () => {} : driver.lockRun()
-    if (release !== null) return release
+    if (release !== null) return { release: release ?? (() => {}), isAlone: release !== undefined }
     if (waitedMs >= waitMs) throw new SyncClientError('sync_elsewhere', 'Another process is syncing this file.')
     await pause(Math.min(RUN_LOCK_RETRY_MS, waitMs - waitedMs), signal)
   }

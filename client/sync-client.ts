@@ -44,6 +44,7 @@ export function openClient<Database = AnyDatabase> (driver: Driver, options: Syn
     rules: settings.tables,
     transport: createTransport(settings),
     user: settings.user,
+    unfinished: null,
     hasShakenHands: false,
     introducedAs: null,
     mayChangeServer: settings.onServerChange === 'rebuild',

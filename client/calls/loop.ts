@@ -13,7 +13,7 @@ export interface LoopCalls {
   stop: () => Promise<void>
   /** Run now, also where the loop waits after a failure: after a sign-in, when the app comes to the foreground, on a push message. */
   wake: () => void
-  /** The app has just written: look for it now, not at the next look (`localCheckMs`). Only where the loop is idle; a wait after a failure takes its time. */
+  /** The app has just written and committed: look for it now, not at the next look (`localCheckMs`). Only where the loop is idle; a wait after a failure takes its time. */
   noticeWrite: () => void
 }
 
@@ -48,7 +48,12 @@ export function loopCalls (core: ClientCore, world: Surroundings): LoopCalls {
     },
     onState (state) {
       core.setLoopState(state)
-      if (state !== 'closed' && events.has('status')) events.emit('status', readStatus(core))
+      if (state === 'closed' || !events.has('status')) return
+      try {
+        events.emit('status', readStatus(core))
+      } catch (error) {
+        if (!isClientGone(error)) throw error // the run says so, once
+      }
     },
     onError: error => events.emit('error', error)
   }, world)

@@ -27,9 +27,10 @@ export interface Driver {
   readonly inTransaction: boolean
   /**
    * Try to become the one that syncs this file, among all processes: returns the function that lets go, or null where another
-   * has it. The operating system lets go for a process that died. Absent where no other process can open the file.
+   * has it. The operating system lets go for a process that died. undefined: there can be no lock (a folder that cannot be
+   * written), and the client goes on without. Absent where no other process can open the file.
    */
-  lockRun?: () => (() => void) | null
+  lockRun?: () => (() => void) | null | undefined
 }
 
 export type SqlParameter = string | number | null | Uint8Array

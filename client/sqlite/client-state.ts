@@ -102,7 +102,14 @@ export function dropStage (driver: Driver): void {
   writeState(driver, { stage_after: null, stage_until: null, stage_floor: null, stage_complete: 0 })
 }
 
-/** Whether this file has never exchanged anything: no change numbered, no row known, nothing read of the stream. */
+/** The next window begins at the start, with this device's own changes. */
+export function fetchAgain (driver: Driver): void {
+  dropStage(driver)
+  writeState(driver, { cursor: 0, include_self: 1 })
+}
+
+/** Whether this file has never exchanged anything: no change sent, no row known, nothing read of the stream. */
 export function isFresh (driver: Driver, state: ClientState): boolean {
-  return state.nextChangeId === 1 && state.cursor === 0 && driver.all('select 1 from _sync_row limit 1').length === 0
+  // A migration may have numbered changes before the first contact.
+  return (state.nextChangeId === 1 || (state.epoch === null && state.ackedNext === 1)) && state.cursor === 0 && driver.all('select 1 from _sync_row limit 1').length === 0
 }

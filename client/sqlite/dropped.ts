@@ -37,5 +37,5 @@ export function keepDroppedCells (driver: Driver, table: string, dropped: readon
 
 /** Whether the app has dropped the table: nothing can be made of a change of it but what it was when it was sent. */
 export function isDropped (driver: Driver, table: string): boolean {
-  return driver.all("select 1 from _sync_table where tbl = ? and is_gone = 1 and not exists (select 1 from main.sqlite_schema where type = 'table' and lower(name) = tbl)", [table]).length > 0
+  return driver.all('select 1 from _sync_table where tbl = ? and is_gone = 1', [table]).length > 0
 }

@@ -7,6 +7,7 @@ import { identifier, tableSql } from './quote.js'
 import { hasKeySql, imageSql } from './row-sql.js'
 import { withoutTriggers } from './app-triggers.js'
 import { DriverError } from '../drivers/driver.js'
+import { SyncClientError } from '../errors.js'
 import { TRIGGER_PREFIX } from './triggers.js'
 import { transact, withoutForeignKeys } from './transaction.js'
 import { randomUuid } from './uuid.js'
@@ -76,7 +77,7 @@ function emptyTable (context: ApplyContext, name: string): void {
 /** Removes the client from the file, triggers and tables, and leaves the app's rows as they are. */
 export function uninstall ({ driver, refreshTables }: Pick<ApplyHost, 'driver' | 'refreshTables'>, mayForget: (unsent: number) => void): number {
   return withoutForeignKeys(driver, () => transact(driver, () => {
-    dropUnchanged(driver, refreshTables())
+    dropUnchanged(driver, readable(refreshTables))
     const unsent = countUnsent(driver)
     mayForget(unsent)
     for (const type of ['trigger', 'table'] as const) {
@@ -86,6 +87,16 @@ export function uninstall ({ driver, refreshTables }: Pick<ApplyHost, 'driver' |
     }
     return unsent
   }))
+}
+
+/** A table that the app has dropped or rebuilt does not keep it from taking the client off the file. */
+function readable (refreshTables: () => Tables): Tables {
+  try {
+    return refreshTables()
+  } catch (error) {
+    if (error instanceof SyncClientError) return new Map()
+    throw error
+  }
 }
 
 function despite (driver: Driver, fn: () => void): void {

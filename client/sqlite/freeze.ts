@@ -43,7 +43,7 @@ interface PendingRow {
 
 /**
  * Moves up to `limit` pending rows to the outbox, in one transaction: there they have their id and their content, and
- * neither changes until the server has judged them. Does nothing while the outbox holds a batch.
+ * neither changes until the server has judged them. Does nothing while the outbox holds a batch that may have been sent.
  *
  * Rows that are as the server has them are dropped; rows that cannot travel are held. Upserts come first, parents before
  * children; then deletions, children before parents. A row that waits for its own server row in shadow is left out: the
@@ -52,12 +52,14 @@ interface PendingRow {
 export function freeze (driver: Driver, { refreshTables, schemaIsMine }: Pick<ApplyHost, 'refreshTables' | 'schemaIsMine'>, schema: string, limit: number): void {
   transact(driver, () => {
     const tables = refreshTables()
-    if (driver.all('select 1 from _sync_outbox limit 1').length > 0) return
+    if (driver.all('select 1 from _sync_outbox where is_waiting = 0 limit 1').length > 0) return
+    // What a migration has frozen goes up with what it refers to.
+    const { changes: waiting } = driver.run('update _sync_outbox set is_waiting = 0')
     reviveEditedHeld(driver)
     const state = readState(driver) as ClientState
     const { parentsFirst, circular } = orderTables(tables)
     const freezing: Freezing = {
-      driver, tables, schema, circular, limit, count: 0, characters: 0, nextId: state.nextChangeId, stamp: state.stamp, open: new Set()
+      driver, tables, schema, circular, limit, count: waiting, characters: 0, nextId: state.nextChangeId, stamp: state.stamp, open: new Set()
     }
     for (const table of parentsFirst) {
       holdOddKeys(freezing, table)
@@ -78,7 +80,8 @@ function selectPending (table: TableInfo, condition: string): string {
   return `select p.id, p.key, p.image, p.attempts, ${imageSql(table, 't')} as local, r.server_version as version, r.extra, r.json_columns
     from _sync_pending as p cross join ${tableSql(table)} as t on ${hasKeySql(table, 't', 'p.key')}
     left join _sync_row as r on r.tbl = p.tbl and r.key = p.key
-    where typeof(p.key) = 'text' and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key) and ${condition}`
+    where typeof(p.key) = 'text' and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key)
+      and not exists (select 1 from _sync_outbox o where o.tbl = p.tbl and o.key = p.key) and ${condition}`
 }
 
 function freezeUpserts (freezing: Freezing, table: TableInfo): void {
@@ -132,6 +135,7 @@ function freezeDeletions (freezing: Freezing, table: TableInfo): void {
     where typeof(p.key) = 'text' and +p.tbl = ? and p.id > ?
       and not exists (select 1 from ${tableSql(table)} as t where ${hasKeySql(table, 't', 'p.key')})
       and not exists (select 1 from _sync_shadow s where s.tbl = p.tbl and s.key = p.key)
+      and not exists (select 1 from _sync_outbox o where o.tbl = p.tbl and o.key = p.key)
     order by p.id limit ?`
   for (let after = 0; !isFull(freezing);) {
     const rows = driver.all<PendingRow & { was_sent: number }>(sql, [table.name, after, READ_CHUNK_ROWS])

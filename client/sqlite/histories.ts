@@ -65,7 +65,7 @@ function forgetClosedTables ({ driver, tables }: ApplyContext): void {
   for (const { tbl } of driver.all<{ tbl: string }>('select distinct tbl from _sync_row')) {
     if (tables.has(tbl)) continue
     driver.run('delete from _sync_row where tbl = ?', [tbl])
-    driver.run('update _sync_table set is_gone = 1 where tbl = ?', [tbl])
+    driver.run('update _sync_table set is_gone = 2 where tbl = ?', [tbl])
   }
 }
 

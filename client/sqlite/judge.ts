@@ -1,7 +1,9 @@
+import { membersOf, objectText } from '../http/json-text.js'
 import { broken, type UploadReply, type Verdict } from '../http/read-reply.js'
 import { afterTakingOver, settleUndecided } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
+import { fetchAgain } from './client-state.js'
 import { hold } from './held.js'
 import { readLocal } from './local-row.js'
 import { isDropped } from './dropped.js'
@@ -63,8 +65,9 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
   if ('row' in verdict && verdict.row !== null && (verdict.row.table !== entry.table || verdict.row.key !== entry.key)) {
     throw broken(`change ${entry.id} is about ${entry.table}:${entry.key}, its server_row about ${verdict.row.table}:${verdict.row.key}`)
   }
+  if (entry.isOrphan) return orphaned(context, entry, verdict, judged)
   // What the server did not take as it was sent is merged or sent again in the table's new shape.
-  if (verdict.status !== 'applied') recordLost(context.driver, entry)
+  if (verdict.status !== 'applied') recordLost(context.driver, entry, verdict.status === 'conflict' ? verdict.row.payload : null)
   switch (verdict.status) {
     case 'applied':
       judged.applied++
@@ -83,6 +86,14 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
   }
 }
 
+/** The table was dropped and made again since: no row here is the one that was sent. What the server has is fetched once more. */
+function orphaned ({ driver }: ApplyContext, entry: OutboxEntry, verdict: Verdict, judged: Judged): void {
+  if (verdict.status === 'applied') judged.applied++
+  else recordLost(driver, entry)
+  forgetRowState(driver, entry.table, entry.key)
+  fetchAgain(driver)
+}
+
 /** What was sent is the server's row now. An edit made since began from it: its image, written by the trigger, is the row as sent. */
 function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'applied' }): void {
   const { driver, stamp } = context
@@ -94,7 +105,7 @@ function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
     writeRowState(driver, entry.table, entry.key, {
       version: verdict.version,
       deleted: isDeleted,
-      extra: isDeleted ? null : known?.extra ?? null,
+      extra: isDeleted ? null : extraAsSent(entry, known?.extra ?? null),
       jsonColumns: isDeleted ? [] : known?.jsonColumns ?? []
     }, stamp)
   }
@@ -104,6 +115,15 @@ function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
   if (verdict.row === null || table === undefined || verdict.row.version === 0) return
   // The server's row is another one than was sent: a peer has changed it since, or the database completed it.
   if (!mergeServerState(context, table, entry.key, entry.sent, verdict.row)) keepBase(context, entry, entry.sent)
+}
+
+/** Columns that a migration has dropped since, as the server has them now. */
+function extraAsSent ({ dropped, payload }: OutboxEntry, extra: string | null): string | null {
+  if (dropped === null || payload === null) return extra
+  const members = new Map(extra === null ? [] : membersOf(extra))
+  const sent = membersOf(payload)
+  for (const name of dropped.keys()) members.set(name, sent.get(name) ?? 'null')
+  return objectText(members)
 }
 
 function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & { status: 'conflict' }, judged: Judged): void {

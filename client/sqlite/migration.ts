@@ -1,6 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
 import { READ_CHUNK_ROWS } from '../limits.js'
-import { decodeRow, encodeRow, type Row } from './cell.js'
+import { membersOf } from '../http/json-text.js'
+import { decodeRow, encodeRow, textCell, type Row } from './cell.js'
 import { writeState } from './client-state.js'
 import { recordDropped } from './dropped.js'
 import { allOf, keepDroppedColumns, sendInOldShape } from './old-shape.js'
@@ -89,5 +90,10 @@ function forgetTable (driver: Driver, name: string): void {
   // Should a table of this name come back, its rows are fetched again; that they are not here does not delete them anywhere.
   driver.run('delete from _sync_row where tbl = ?', [name])
   driver.run('delete from _sync_pending where tbl = ?', [name])
+  for (const { key, payload } of driver.all<{ key: string, payload: string }>('select key, payload from _sync_lost where tbl = ?', [name])) {
+    const mine = new Map([...membersOf(payload)].map(([column, json]) => [column, textCell(json)]))
+    recordDropped(driver, name, key, { before: null, mine, columns: mine.keys() })
+  }
+  driver.run('delete from _sync_lost where tbl = ?', [name])
   driver.run('update _sync_table set is_gone = 1 where tbl = ?', [name])
 }

@@ -1,7 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
 import { READ_CHUNK_ROWS } from '../limits.js'
 import { membersOf, objectText } from '../http/json-text.js'
-import { decodeRow, NULL_CELL, type Row } from './cell.js'
+import { decodeRow, equalRows, UNKNOWN_CELL, type Row } from './cell.js'
 import { readState, writeState, type ClientState } from './client-state.js'
 import { unrepresentable, writePayload } from './payload.js'
 import { droppedCells, keepDroppedCells, recordDropped } from './dropped.js'
@@ -36,9 +36,15 @@ export function sendInOldShape (driver: Driver, schema: string, name: string, ol
       after = row.id
       const local = decodeRow(row.local)
       const image = decodeRow(row.image)
-      const columns = local === null && image === null ? [] : wanted(image, local)
+      if (local === null && image === null) {
+        // Made and removed between two uploads, or sent by a batch whose fate is unknown.
+        const sent = decodeRow(row.sent === 'deleted' ? null : row.sent)
+        if (sent !== null && wanted(null, sent).length > 0) recordDropped(driver, name, row.key, { before: sent, mine: null, columns: sent.keys() })
+        continue
+      }
+      const columns = wanted(image, local)
       if (columns.length === 0) continue
-      const canGo = state.rebuild === null && row.is_blocked === 0 && keyProblem(table, row.key) === null
+      const canGo = state.rebuild === null && row.is_blocked === 0 && keyProblem(table, row.key) === null && !isMangled(local)
       const payload = canGo ? payloadOf(table, row, local) : undefined
       if (payload === undefined) {
         recordDropped(driver, name, row.key, { before: image, mine: local, columns })
@@ -47,18 +53,40 @@ export function sendInOldShape (driver: Driver, schema: string, name: string, ol
       const id = nextId++
       const op = local === null ? 'DELETE' : image === null ? 'INSERT' : 'UPDATE'
       const change = JSON.stringify({ source_change_id: id, schema, table: name, op, pk: row.key, server_version: row.version ?? 0 }).slice(0, -1) + (payload === null ? '}' : `,"payload":${payload}}`)
-      driver.run('insert into _sync_outbox (source_change_id, tbl, key, base_version, image, sent, change, attempts, sent_before) values (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      driver.run('insert into _sync_outbox (source_change_id, tbl, key, base_version, image, sent, change, attempts, sent_before, is_waiting) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)',
         [id, name, row.key, row.version ?? 0, row.image, row.local, change, row.attempts, row.sent])
       driver.run('delete from _sync_pending where id = ?', [row.id])
     }
     if (rows.length < READ_CHUNK_ROWS) break
   }
   writeState(driver, { next_change_id: nextId })
+  recordHeld(driver, name, wanted)
 }
 
-/** Every column that it has. */
+/** Held rows were refused as they were, and can only be tried again in the new shape, if there is one. */
+function recordHeld (driver: Driver, name: string, wanted: (image: Row | null, local: Row | null) => string[]): void {
+  for (let after = 0; ;) {
+    const rows = driver.all<{ id: number, key: string, image: string | null, local: string | null }>(
+      `select h.id, cast(h.key as text) as key, h.image, m.image as local from _sync_held as h left join _sync_migration as m on m.tbl = h.tbl and m.key = h.key
+       where h.tbl = ? and h.id > ? order by h.id limit ?`, [name, after, READ_CHUNK_ROWS])
+    for (const { id, key, ...row } of rows) {
+      after = id
+      const [before, mine] = [decodeRow(row.image), decodeRow(row.local)]
+      const columns = wanted(before, mine)
+      if (columns.length > 0) recordDropped(driver, name, key, { before, mine, columns })
+    }
+    if (rows.length < READ_CHUNK_ROWS) return
+  }
+}
+
+/** Every column, where the row was changed at all. */
 export function allOf (image: Row | null, local: Row | null): string[] {
-  return [...(local ?? image ?? new Map()).keys()]
+  return local !== null && image !== null && equalRows(local, image) ? [] : [...(local ?? image ?? new Map()).keys()]
+}
+
+/** Bytes that are no Unicode text have become U+FFFD on their way here. Who writes that sign is on the safe side too. */
+function isMangled (local: Row | null): boolean {
+  return local !== null && [...local.values()].some(cell => cell.includes('\ufffd'))
 }
 
 /** null: a deletion; undefined: a value cannot travel. */
@@ -76,21 +104,26 @@ function payloadOf (table: TableInfo, row: OldRow, local: Row | null): string | 
 export function keepDroppedColumns (driver: Driver, schema: string, table: TableInfo, old: Shape): void {
   const dropped = old.columns.filter(({ name }) => !table.byColumn.has(name))
   if (dropped.length === 0) return
-  const has = (row: Row | null, name: string): string => row?.get(name) ?? NULL_CELL
   const names = dropped.map(({ name }) => name)
   sendInOldShape(driver, schema, table.name, old, (image, local) => [...droppedCells(names, image, local).keys()])
   keepDroppedCells(driver, table.name, names)
   for (let after = '', isFirst = true; ; isFirst = false) {
-    const rows = driver.all<{ key: string, image: string, extra: string | null, json_columns: string | null }>(
-      `select m.key, m.image, r.extra, r.json_columns from _sync_migration as m cross join _sync_row as r on r.tbl = m.tbl and r.key = m.key
+    const rows = driver.all<{ key: string, image: string | null, extra: string | null, json_columns: string | null }>(
+      `select m.key, r.extra, r.json_columns,
+         case when o.key is not null then o.image when p.key is not null then p.image when h.key is not null then h.image else m.image end as image
+       from _sync_migration as m cross join _sync_row as r on r.tbl = m.tbl and r.key = m.key
+       left join _sync_outbox as o on o.tbl = m.tbl and o.key = m.key left join _sync_pending as p on p.tbl = m.tbl and p.key = m.key left join _sync_held as h on h.tbl = m.tbl and h.key = m.key
        where m.tbl = ? and r.deleted = 0 and typeof(m.key) = 'text' and m.key ${isFirst ? '>=' : '>'} ? order by m.key limit ?`, [table.name, after, READ_CHUNK_ROWS])
     for (const row of rows) {
       after = row.key
       const extra = new Map(row.extra === null ? [] : membersOf(row.extra))
+      // What the server has, which is where an edit began.
       const cells = decodeRow(row.image)
       for (const column of dropped) {
+        const cell = cells?.get(column.name) ?? UNKNOWN_CELL
+        if (cell === UNKNOWN_CELL) continue
         try {
-          extra.set(column.name, encodeCell(column, has(cells, column.name), readNames(row.json_columns).includes(column.name)))
+          extra.set(column.name, encodeCell(column, cell, readNames(row.json_columns).includes(column.name)))
         } catch (error) {
           unrepresentable(error) // it was held under its name, and goes with its column
         }

@@ -14,7 +14,8 @@ export function openFile (driver: Driver, settings: Settings): Tables {
   // Raised, never lowered: the connection is the app's.
   const { timeout = 0 } = driver.all<{ timeout: number }>('pragma busy_timeout')[0] ?? {}
   if (timeout < BUSY_TIMEOUT_MS) driver.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
-  // Whoever migrates holds the lock: where it is free, the migration that the file tells of has died.
+  // Whoever migrates holds the lock: where it is free, the migration that the file tells of has died. Where there can be no
+  // lock nobody knows, and a file that never opens again would be worse.
   const release = driver.lockRun === undefined ? () => {} : driver.lockRun()
   try {
     return transact(driver, () => {

@@ -1,4 +1,5 @@
 import type { Driver } from '../drivers/driver.js'
+import { membersOf } from '../http/json-text.js'
 import { READ_CHUNK_ROWS } from '../limits.js'
 import { decodeRow, overlay, type Row } from './cell.js'
 import { isDropped, recordDropped } from './dropped.js'
@@ -20,9 +21,13 @@ export interface OutboxEntry {
   attempts: number
   /** What the change gave to columns that a migration has dropped since; null for nothing. */
   dropped: Row | null
+  /** Its table was dropped since, and made again. */
+  isOrphan: boolean
+  /** The payload as sent, as raw JSON; only where `dropped` says something. */
+  payload: string | null
 }
 
-interface StoredEntry { source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number, sent_before: string | null, dropped: string | null }
+interface StoredEntry { source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number, sent_before: string | null, dropped: string | null, is_orphan: number, change: string | null }
 
 /** The first `limit` frozen changes as they go over the wire: ids and changes in their order. */
 export function readBatch (driver: Driver, limit: number): { ids: number[], changes: string[] } {
@@ -30,7 +35,7 @@ export function readBatch (driver: Driver, limit: number): { ids: number[], chan
   return { ids: rows.map(row => row.source_change_id), changes: rows.map(row => row.change) }
 }
 
-const COLUMNS = 'source_change_id, tbl, key, base_version, image, sent, attempts, sent_before, dropped'
+const COLUMNS = 'source_change_id, tbl, key, base_version, image, sent, attempts, sent_before, dropped, is_orphan, iif(dropped is null, null, change) as change'
 
 export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
   return driver.all<StoredEntry>(`select ${COLUMNS} from _sync_outbox order by source_change_id limit ?`, [limit]).map(readEntry)
@@ -47,7 +52,9 @@ function readEntry (row: StoredEntry): OutboxEntry {
     sent: decodeRow(row.sent),
     sentBefore: readSent(row.sent_before),
     attempts: row.attempts,
-    dropped: decodeRow(row.dropped)
+    dropped: decodeRow(row.dropped),
+    isOrphan: row.is_orphan === 1,
+    payload: row.change === null ? null : membersOf(row.change).get('payload') ?? null
   }
 }
 
@@ -66,21 +73,36 @@ export function unfreeze (driver: Driver): void {
 
 /** Changes that can only be sent as they were frozen, and will not be. */
 function recordUnsendable (driver: Driver): void {
-  const sql = `select ${COLUMNS} from _sync_outbox where source_change_id > ? and (dropped is not null or tbl in (select tbl from _sync_table where is_gone = 1)) order by source_change_id limit ?`
+  const sql = `select ${COLUMNS} from _sync_outbox where source_change_id > ? and (dropped is not null or is_orphan = 1 or tbl in (select tbl from _sync_table where is_gone = 1)) order by source_change_id limit ?`
   for (let after = 0; ;) {
     const rows = driver.all<StoredEntry>(sql, [after, READ_CHUNK_ROWS])
     for (const row of rows) {
       after = row.source_change_id
       const entry = readEntry(row)
       recordLost(driver, entry)
-      if (isDropped(driver, entry.table)) driver.run('delete from _sync_outbox where source_change_id = ?', [entry.id])
+      if (entry.isOrphan || isDropped(driver, entry.table)) driver.run('delete from _sync_outbox where source_change_id = ?', [entry.id])
     }
     if (rows.length < READ_CHUNK_ROWS) return
   }
 }
 
-/** The values that only this change has are put on record: of columns that are gone, or all of them where the table is. */
-export function recordLost (driver: Driver, { table, key, image, sent, dropped }: OutboxEntry): void {
-  if (isDropped(driver, table)) recordDropped(driver, table, key, { before: image, mine: sent, columns: (sent ?? image)?.keys() ?? [] })
-  else if (dropped !== null) recordDropped(driver, table, key, { before: image, mine: overlay(sent, dropped), columns: dropped.keys() })
+/**
+ * The values that only this change has are put on record: of columns that are gone, or all of them where the table is.
+ * `server`: the server's row, where it is known; what it has too is not lost.
+ */
+export function recordLost (driver: Driver, { table, key, image, sent, dropped, isOrphan, payload }: OutboxEntry, server: string | null = null): void {
+  if (isOrphan || isDropped(driver, table)) recordDropped(driver, table, key, { before: image, mine: sent, columns: (sent ?? image)?.keys() ?? [] })
+  else if (dropped !== null) {
+    const [mine, theirs] = [membersOf(payload ?? '{}'), membersOf(server ?? '{}')]
+    const columns = [...dropped.keys()].filter(name => !theirs.has(name) || theirs.get(name) !== mine.get(name))
+    if (columns.length > 0) recordDropped(driver, table, key, { before: image, mine: overlay(sent, dropped), columns })
+  }
+}
+
+/** Adds to the ids of changes that were never sent: a migration froze them before the first contact with the server. */
+export function renumber (driver: Driver, by: number): void {
+  // By way of negative numbers, so that none is met on the way.
+  driver.run(`update _sync_outbox set source_change_id = -(source_change_id + cast(? as integer)),
+    change = '{"source_change_id":' || (source_change_id + cast(? as integer)) || substr(change, instr(change, ','))`, [String(by), String(by)])
+  driver.run('update _sync_outbox set source_change_id = -source_change_id')
 }

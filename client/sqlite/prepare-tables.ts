@@ -2,7 +2,8 @@ import type { Driver } from '../drivers/driver.js'
 import { SyncClientError } from '../errors.js'
 import type { Settings } from '../options.js'
 import { decodeRow, NULL_CELL, type Cell, type Row } from './cell.js'
-import { dropStage, readState, writeState } from './client-state.js'
+import { fetchAgain, readState, writeState } from './client-state.js'
+import { keepDroppedCells } from './dropped.js'
 import { watchAppTriggers } from './echo.js'
 import { refuseOpenForeignKeys } from './foreign-keys.js'
 import { beginMigration, noteDropped, noteGone, noteMigrated } from './migration.js'
@@ -55,7 +56,7 @@ function leftOut (driver: Driver, tables: Tables): Map<string, TableInfo> {
 }
 
 function noteDroppedTables (driver: Driver, tables: Tables): void {
-  const dropped = driver.all<{ tbl: string }>("select tbl from _sync_table where is_gone = 0 and not exists (select 1 from main.sqlite_schema where type = 'table' and lower(name) = tbl)")
+  const dropped = driver.all<{ tbl: string }>("select tbl from _sync_table where is_gone <> 1 and not exists (select 1 from main.sqlite_schema where type = 'table' and lower(name) = tbl)")
   for (const { tbl } of dropped) if (!tables.has(tbl)) noteDropped(driver, tbl)
 }
 
@@ -79,30 +80,26 @@ function prepare (driver: Driver, table: TableInfo, withEchoes: boolean): void {
   const missing = renewTriggers(driver, table, withEchoes)
   const known = driver.all<{ shape: string, is_gone: number }>('select shape, is_gone from _sync_table where tbl = ?', [table.name])[0]
   const shape = shapeOf(table)
-  if (known === undefined || known.is_gone === 1) {
+  if (known === undefined || known.is_gone > 0) {
     driver.run('insert into _sync_table (tbl, shape) values (?, ?) on conflict do update set shape = excluded.shape, is_gone = 0', [table.name, shape])
     driver.run(noteAllRows(table))
-    if (known !== undefined) {
-      driver.run('delete from _sync_row where tbl = ?', [table.name]) // verdicts about its last changes may have come since it went
-      fetchAll(driver, false)
-    }
+    if (known === undefined) return
+    driver.run('delete from _sync_row where tbl = ?', [table.name]) // verdicts about its last changes may have come since it went
+    if (known.is_gone === 1) driver.run('update _sync_outbox set is_orphan = 1 where tbl = ?', [table.name])
+    fetchAgain(driver)
     return
   }
   if (known.shape !== shape) {
     const old = JSON.parse(known.shape) as Shape
+    keepDroppedCells(driver, table.name, old.columns.filter(({ name }) => !table.byColumn.has(name)).map(({ name }) => name))
     translateImages(driver, table, translator(old, table, defaultsOf(driver, table)))
     driver.run('update _sync_table set shape = ? where tbl = ?', [shape, table.name])
   }
   if (missing) {
     noteMissedRows(driver, table)
-    fetchAll(driver, true)
+    fetchAgain(driver)
+    writeState(driver, { recheck: 1 }) // and edits that were missed are found
   }
-}
-
-/** The next window begins at the start, with this device's own changes; `recheck`: and finds edits that were missed. */
-function fetchAll (driver: Driver, recheck: boolean): void {
-  dropStage(driver)
-  writeState(driver, { cursor: 0, include_self: 1, ...(recheck ? { recheck: 1 } : {}) })
 }
 
 /**

@@ -31,7 +31,8 @@ create table _sync_client (
   stage_complete integer not null default 0
 ) strict;
 
--- Tables that have been opened once: their older rows are queued. shape: the form of their images. is_gone: dropped in a migration.
+-- Tables that have been opened once: their older rows are queued. shape: the form of their images. is_gone: 1: dropped; 2: there, but left
+-- out by this version of the app when the server's history was compared: all of its rows are pending when it is opened again.
 create table _sync_table (tbl text primary key, shape text not null, is_gone integer not null default 0) strict, without rowid;
 
 -- Every row as it was before the app's migration; empty outside.
@@ -72,6 +73,8 @@ create table _sync_outbox (
   attempts integer not null,
   sent_before text,                            -- as _sync_pending.sent: what an earlier batch had of the row
   dropped text,                                -- values that the change gave to columns which a migration has dropped since
+  is_waiting integer not null default 0,       -- frozen by a migration and not sent yet: other rows may still join the batch
+  is_orphan integer not null default 0,        -- its table was dropped since, and made again: the verdict is not about the rows of now
   unique (tbl, key)
 ) strict;
 

@@ -43,6 +43,7 @@ export function undoConflict (host: ApplyHost, id: number, choice: UndoChoice, o
 }
 
 function undo (driver: Driver, table: TableInfo, record: StoredConflict, choice: UndoChoice, overwrite: boolean): Undone {
+  if (record.kind === 'dropped') return not('nothing_to_undo', 'Nothing was decided: the record is what is left of a change whose table or columns were dropped.')
   const current = readRow(driver, table, record.key)
   const decided = decodeRow(record.result)
   const recorded = decodeRow(record[choice])

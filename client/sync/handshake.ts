@@ -2,6 +2,7 @@ import { SyncClientError } from '../errors.js'
 import { readUploadReply, type UploadReply } from '../http/read-reply.js'
 import { MAX_INTRODUCTIONS } from '../limits.js'
 import { dropStage, isFresh, writeState, type ClientState } from '../sqlite/client-state.js'
+import { renumber } from '../sqlite/outbox.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
 import { assertSameDevice, historyChanged, stateOf, type Session } from './session.js'
@@ -44,15 +45,17 @@ function agree (session: Session, asked: ClientState, reply: UploadReply): boole
       beginRebuild(driver, 'history', reply.epoch)
       return false
     }
+    const wasFresh = isFresh(driver, state)
     writeState(driver, { epoch: reply.epoch, url: settings.serverUrl })
-    // Not what was asked: another process may have frozen a batch meanwhile.
-    if (reply.nextChangeId <= state.ownNext) return true
-    if (isFresh(driver, state)) {
+    if (wasFresh && reply.nextChangeId > 1) {
       // A reinstalled device: it goes on numbering where it was, and its own earlier rows come back with the first window.
+      renumber(driver, reply.nextChangeId - 1)
       dropStage(driver)
-      writeState(driver, { next_change_id: reply.nextChangeId, acked_next: reply.nextChangeId, include_self: 1 })
+      writeState(driver, { next_change_id: state.nextChangeId + reply.nextChangeId - 1, acked_next: reply.nextChangeId, include_self: 1 })
       return true
     }
+    // Not what was asked: another process may have frozen a batch meanwhile.
+    if (reply.nextChangeId <= state.ownNext) return true
     beginRebuild(driver, 'copy', reply.epoch)
     return false
   })

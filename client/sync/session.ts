@@ -17,6 +17,8 @@ export interface Session extends ApplyHost {
   readonly driver: Driver
   settings: Settings
   readonly transport: Transport
+  /** A migration of this client's that could not be ended yet: the tables as they are after it. */
+  unfinished: Settings | null
   /** For whom this client speaks; null until somebody is signed in. */
   user: { userId: string, scope: string | null } | null
   /** Whether server and file have agreed on who they are since the client was opened. */

@@ -4,7 +4,7 @@ import { applyTransaction } from '../sqlite/apply-context.js'
 import { freeze } from '../sqlite/freeze.js'
 import { hold } from '../sqlite/held.js'
 import { judge, type Judged } from '../sqlite/judge.js'
-import { readBatch, readOutbox } from '../sqlite/outbox.js'
+import { readBatch, readOutbox, recordLost } from '../sqlite/outbox.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
 import { finishRebuild, type DownloadReport } from './download.js'
@@ -109,6 +109,8 @@ function makeSmaller (session: Session, ids: number[]): number {
   applyTransaction(session, context => {
     for (const entry of readOutbox(context.driver, 1)) {
       if (entry.id !== ids[0]) return // another process was faster, and this is another batch
+      recordLost(context.driver, entry)
+      if (entry.isOrphan) continue
       hold(context.driver, {
         table: entry.table,
         key: entry.key,
