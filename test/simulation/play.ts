@@ -1,0 +1,207 @@
+import { SyncClientError } from '../../client/index.js'
+import { Counts } from './counts.js'
+import { Crash, SimDevice } from './device.js'
+import { checkDevice } from './device-checks.js'
+import { edit, namesOf, type Names } from './edits.js'
+import { checkEnd, syncUntilQuiet } from './ending.js'
+import { Ledger } from './ledger.js'
+import { FAIR, Network, type Weather } from './network.js'
+import { checkReply } from './reply-checks.js'
+import type { Servers } from './server.js'
+import { MAX_DEVICES, type DevicePlan, type Edit, type Step, type Story } from './story.js'
+import { StreamModel } from './stream-model.js'
+import { Violation } from './violation.js'
+
+export interface User { owner: string, stream: StreamModel, ledger: Ledger }
+
+/** Every run of a story has users and keys of its own: a story can be told again in the same database. */
+let runs = 0
+
+/** A story on its way. */
+export class Play {
+  readonly servers: Servers
+  readonly counts = new Counts()
+  readonly network: Network
+  readonly devices: SimDevice[] = []
+  readonly users: User[]
+  readonly #names: Names
+  readonly #story: Story
+  /** What happened, in lines that say the same in every run of the story. */
+  readonly trace: string[] = []
+
+  constructor (servers: Servers, story: Story) {
+    this.servers = servers
+    this.#story = story
+    this.#names = namesOf(++runs)
+    this.network = new Network(servers, this.counts)
+    this.users = [0, 1].map(user => {
+      const ledger = new Ledger()
+      const owner = this.#names.owner(user)
+      return { owner, ledger, stream: new StreamModel(servers.sql, owner, (table, key) => ledger.wasDecided(table, key)) }
+    })
+    for (const plan of story.devices) this.#add(plan)
+  }
+
+  #add (plan: DevicePlan, copy?: SimDevice): void {
+    const name = String.fromCharCode(65 + this.devices.length)
+    this.devices.push(new SimDevice(name, plan, this.#names.owner(plan.user), async (device, input) => await this.network.fetch(device, input), copy && { file: copy.file(), isOld: copy.isOld }))
+  }
+
+  userOf (device: SimDevice): User { return this.users[device.plan.user] as User }
+
+  async run (): Promise<void> {
+    try {
+      for (const step of this.#story.steps) {
+        this.trace.push(await this.#perform(step))
+      }
+      await checkEnd(this)
+    } finally {
+      for (const device of this.devices) device.close()
+    }
+  }
+
+  async #perform (step: Step): Promise<string> {
+    const device = 'device' in step ? this.devices[step.device] : undefined
+    if ('device' in step && device === undefined) return 'nobody' // a clone that was never made
+    this.counts.note('operation', step.do === 'call' ? step.call : step.do)
+    switch (step.do) {
+      case 'edit': return String(this.edit(device as SimDevice, step.edit))
+      case 'call': return await this.#call(device as SimDevice, step)
+      case 'overlap': return await this.#overlap(device as SimDevice, step)
+      case 'arrive':
+        await this.network.arrive(step.which, step.server)
+        await this.#look()
+        return ''
+      case 'rest':
+        await syncUntilQuiet(this)
+        await this.#look(this.devices)
+        return ''
+      default: return await this.#disturb(device as SimDevice, step)
+    }
+  }
+
+  async #disturb (device: SimDevice, step: Exclude<Step, { do: 'edit' | 'call' | 'overlap' | 'arrive' | 'rest' }>): Promise<string> {
+    switch (step.do) {
+      case 'restart':
+        device.restart()
+        break
+      case 'upgrade':
+        await device.upgrade(step.how)
+        break
+      case 'back up':
+        device.backups.push({ file: device.file(), isOld: device.isOld })
+        return ''
+      case 'restore': {
+        const backup = device.backups.pop()
+        if (backup === undefined) return 'nothing to restore'
+        this.userOf(device).ledger.readDecisions(device)
+        this.counts.note('fault', 'file restored')
+        device.isOld = backup.isOld
+        device.restart(backup.file)
+        this.userOf(device).ledger.noteRestore(device)
+        break
+      }
+      case 'clone':
+        if (this.devices.length >= MAX_DEVICES) return 'enough devices'
+        this.counts.note('fault', 'file cloned')
+        this.#add(device.plan, device)
+    }
+    await this.#look([device])
+    return ''
+  }
+
+  /** A local transaction of the app, and what it means for the device's debts. */
+  edit (device: SimDevice, what: Edit): boolean {
+    const before = device.content()
+    const isDone = edit(device.db, this.#names, device.plan.user, device.isOld, what)
+    if (isDone) this.userOf(device).ledger.noteEdit(device, before, device.content())
+    return isDone
+  }
+
+  async #call (device: SimDevice, { call, fates, servers, cutAt, during, crashAt }: Extract<Step, { do: 'call' }>): Promise<string> {
+    const weather: Weather = {
+      fates,
+      servers,
+      cutAt,
+      before: n => {
+        const what = during[n]
+        if (what !== undefined) this.edit(device, what)
+      }
+    }
+    if (crashAt !== undefined) device.steps.crashAt = device.steps.made + crashAt
+    const outcome = await this.attempt(device, weather, async () => { await device.sync[call]() })
+    await this.#look([device])
+    return outcome
+  }
+
+  /** One call of the client, which may fail where the weather gives a reason, and may be its process's last. */
+  async attempt (device: SimDevice, weather: Weather, call: () => Promise<void>): Promise<string> {
+    this.network.setWeather(device, weather)
+    let outcome = 'done'
+    try {
+      await call()
+    } catch (error) {
+      if (error instanceof Violation) throw error
+      if ((error as Error).cause instanceof Violation) throw (error as Error).cause as Violation
+      outcome = error instanceof SyncClientError ? error.code : String(error)
+      const isExcused = error instanceof Crash || device.hasCrashed || (this.network.failed.has(device) && ['network', 'unavailable'].includes(outcome))
+      if (!isExcused) throw new Violation('P18', `${device.name} failed without a reason: ${(error as Error).stack}`)
+    }
+    this.network.setWeather(device, FAIR)
+    if (device.hasCrashed) {
+      this.counts.note('fault', device.db.inTransaction ? 'crash in a transaction' : 'crash')
+      device.restart()
+      outcome = 'crashed'
+    }
+    device.steps.crashAt = Infinity
+    return outcome
+  }
+
+  async #overlap (device: SimDevice, step: Extract<Step, { do: 'overlap' }>): Promise<string> {
+    const [other, reader] = [this.devices[step.other], this.devices[step.reader]]
+    if (other === undefined || reader === undefined || other === device || reader === device || reader === other) return 'alone'
+    let [resume, stands] = [(): void => {}, (): void => {}]
+    const standing = new Promise<void>(resolve => { stands = resolve })
+    const going = new Promise<void>(resolve => { resume = resolve })
+    const slow = this.attempt(device, { ...FAIR, trouble: { before: async n => { if (n === step.at) { stands(); await going } } } }, async () => { await device.sync.uploadOnce() })
+    await Promise.race([standing, slow])
+    let reached = (): void => {}
+    const atLock = new Promise<void>(resolve => { reached = resolve })
+    const second = this.attempt(other, { ...FAIR, servers: 63, trouble: { before: (_, sql) => { if (sql.includes('for no key update')) reached() } } }, async () => { await other.sync.uploadOnce() })
+    await this.attempt(reader, FAIR, async () => { await reader.sync.downloadOnce() })
+    await Promise.race([atLock, second])
+    // It now waits for the lock, if there is one: a few round trips show whether it goes on.
+    for (let i = 0; i < 3; i++) await this.servers.sql`select 1`
+    this.counts.note('fault', 'uploads overlap')
+    resume()
+    await Promise.all([slow, second])
+    await this.#look([device, other, reader])
+    return ''
+  }
+
+  /** Reads what has come into the streams and holds everything that was heard or is shown against it. */
+  async #look (devices: readonly SimDevice[] = []): Promise<void> {
+    for (const device of devices) this.userOf(device).ledger.readDecisions(device)
+    const heard = this.network.heard.splice(0)
+    for (const user of this.users) {
+      if (!heard.some(({ owner }) => owner === user.owner)) continue
+      await user.stream.read()
+    }
+    for (const one of heard) checkReply(one, (this.users.find(({ owner }) => owner === one.owner) as User).stream)
+    for (const device of devices) {
+      const { stream, ledger } = this.userOf(device)
+      checkDevice(device, stream)
+      ledger.check(device, stream)
+    }
+  }
+
+  look (devices: readonly SimDevice[]): Promise<void> { return this.#look(devices) }
+
+  /** A device that was not there before. */
+  async newcomer (user: User): Promise<SimDevice> {
+    const device = new SimDevice('newcomer', { user: this.users.indexOf(user), batchSize: 100, pageSize: 100, isOld: false }, user.owner, async (device, input) => await this.network.fetch(device, input))
+    this.devices.push(device)
+    await this.attempt(device, FAIR, async () => { await device.sync.syncOnce() })
+    return device
+  }
+}
