@@ -1,27 +1,33 @@
+import { randomUUID } from 'node:crypto'
 import Database from 'better-sqlite3'
 import { betterSqlite3 } from '../../client/drivers/better-sqlite3.js'
 import type { Driver } from '../../client/drivers/driver.js'
 import { createSyncClient, type Fetch, type SyncClient } from '../../client/index.js'
 import type { Values } from './certificate.js'
-import { clientTables, LOCAL_ADDITIONS, LOCAL_SCHEMA, TABLES, type SimTable } from './tables.js'
+import { clientTables, localSchema, openTables, type SimTable } from './tables.js'
 import type { DevicePlan } from './story.js'
 
 /** The process is gone: nothing it would have done afterwards happens. */
 export class Crash extends Error {}
 
-/** Files of a new installation, by version of the app. */
-const templates = new Map<boolean, Buffer>()
+const URL_OF_SERVER = 'http://server/sync'
 
-function newFile (isOld: boolean): Buffer {
-  const made = templates.get(isOld)
+/** Files of a new installation, by version of the app. */
+const templates = new Map<string, Buffer>()
+
+function newFile (tables: readonly string[], isOld: boolean): Buffer {
+  const name = `${tables.join()} ${isOld}`
+  const made = templates.get(name)
   if (made !== undefined) return made
   const db = new Database(':memory:')
   db.pragma('page_size = 1024')
-  db.exec(LOCAL_SCHEMA)
-  if (!isOld) db.exec(LOCAL_ADDITIONS)
+  db.exec(localSchema(tables, 'first'))
+  if (!isOld) db.exec(localSchema(tables, 'second'))
+  // Prepared for sync, and nobody has signed in: making the triggers takes longer than all that a device does in a story.
+  createSyncClient(betterSqlite3(db), { url: URL_OF_SERVER, schema: 'sim', tables: clientTables(tables, isOld, ''), fetch: async () => { throw new Error('Nobody is signed in.') } })
   const file = db.serialize()
   db.close()
-  templates.set(isOld, file)
+  templates.set(name, file)
   return file
 }
 
@@ -30,31 +36,36 @@ export class SimDevice {
   readonly name: string
   readonly plan: DevicePlan
   readonly owner: string
+  readonly #tables: readonly string[]
   readonly #fetch: Fetch
+  readonly #statements = new Map<string, Database.Statement<unknown[]>>()
   isOld: boolean
   db: Database.Database
   sync!: SyncClient
   readonly steps = { made: 0, crashAt: Infinity }
   readonly backups: Array<{ file: Buffer, isOld: boolean }> = []
 
-  constructor (name: string, plan: DevicePlan, owner: string, fetch: (device: SimDevice, input: Parameters<Fetch>) => ReturnType<Fetch>, copy?: { file: Buffer, isOld: boolean }) {
+  constructor (name: string, plan: DevicePlan, tables: readonly string[], owner: string, fetch: (device: SimDevice, input: Parameters<Fetch>) => ReturnType<Fetch>, copy?: { file: Buffer, isOld: boolean }) {
     this.name = name
     this.plan = plan
     this.owner = owner
+    this.#tables = tables
     this.isOld = copy?.isOld ?? plan.isOld
     this.#fetch = async (...input) => await fetch(this, input)
-    this.db = new Database(copy?.file ?? newFile(this.isOld))
+    this.db = new Database(copy?.file ?? newFile(tables, this.isOld))
+    if (copy === undefined) this.db.prepare('update _sync_client set source_id = ?').run(randomUUID())
     this.open()
   }
 
   /** Starts the process over the file as it is. */
   open (): void {
+    this.#statements.clear()
     this.db.pragma('foreign_keys = on')
     this.steps.crashAt = Infinity
     this.sync = createSyncClient(mortal(betterSqlite3(this.db), this.steps), {
-      url: 'http://server/sync',
+      url: URL_OF_SERVER,
       schema: 'sim',
-      tables: clientTables(this.isOld, this.owner),
+      tables: clientTables(this.#tables, this.isOld, this.owner),
       userId: this.owner,
       headers: { 'x-user': this.owner },
       fetch: this.#fetch,
@@ -86,22 +97,22 @@ export class SimDevice {
   async upgrade (how: 'before opening' | 'migrate'): Promise<void> {
     if (!this.isOld) return
     if (how === 'migrate') {
-      await this.sync.migrate(() => { this.db.exec(LOCAL_ADDITIONS) }, { tables: clientTables(false, this.owner) })
+      await this.sync.migrate(() => { this.db.exec(localSchema(this.#tables, 'second')) }, { tables: clientTables(this.#tables, false, this.owner) })
       this.isOld = false
       return
     }
-    this.db.exec(LOCAL_ADDITIONS)
+    this.db.exec(localSchema(this.#tables, 'second'))
     this.isOld = false
     this.restart()
   }
 
-  tables (): SimTable[] { return TABLES.filter(({ isLate }) => !this.isOld || isLate !== true) }
+  tables (): SimTable[] { return openTables(this.#tables, this.isOld) }
 
   /** All rows of the app, by `table key`. */
   content (): Map<string, Values> {
     const rows = new Map<string, Values>()
     for (const table of this.tables()) {
-      for (const row of this.db.prepare(contentSql(table, this.isOld)).all() as Array<Record<string, string | null>>) {
+      for (const row of this.all<Record<string, string | null>>(contentSql(table, this.isOld))) {
         const { _key: key, ...values } = row
         rows.set(`${table.name} ${key}`, values)
       }
@@ -109,7 +120,11 @@ export class SimDevice {
     return rows
   }
 
-  all<Row> (sql: string, ...params: unknown[]): Row[] { return this.db.prepare(sql).all(...params) as Row[] }
+  all<Row> (sql: string, ...params: unknown[]): Row[] {
+    let statement = this.#statements.get(sql)
+    if (statement === undefined) this.#statements.set(sql, statement = this.db.prepare<unknown[]>(sql))
+    return statement.all(...params) as Row[]
+  }
 }
 
 const contentSqls = new Map<string, string>()

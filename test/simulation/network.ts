@@ -13,7 +13,7 @@ export interface Weather {
   /** For `statement cut`: before which statement. */
   cutAt: number
   /** Called before each request. */
-  before: (request: number) => void
+  before: (request: number, method: string | undefined) => void
   /** Further trouble of uploads that have changes. */
   trouble?: Trouble
 }
@@ -46,7 +46,7 @@ export class Network {
     const weather = this.#weather.get(device) ?? { ...FAIR, requests: 0 }
     const n = weather.requests++
     device.step()
-    weather.before(n)
+    weather.before(n, init.method)
     const fate = weather.fates[n] ?? 'deliver'
     const { pathname, search } = new URL(String(input))
     const request: Request = {

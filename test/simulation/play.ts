@@ -14,6 +14,11 @@ import { Violation } from './violation.js'
 
 export interface User { owner: string, stream: StreamModel, ledger: Ledger }
 
+class Signal {
+  give = (): void => {}
+  readonly given = new Promise<void>(resolve => { this.give = resolve })
+}
+
 /** Every run of a story has users and keys of its own: a story can be told again in the same database. */
 let runs = 0
 
@@ -44,7 +49,7 @@ export class Play {
 
   #add (plan: DevicePlan, copy?: SimDevice): void {
     const name = String.fromCharCode(65 + this.devices.length)
-    this.devices.push(new SimDevice(name, plan, this.#names.owner(plan.user), async (device, input) => await this.network.fetch(device, input), copy && { file: copy.file(), isOld: copy.isOld }))
+    this.devices.push(new SimDevice(name, plan, this.#story.tables, this.#names.owner(plan.user), async (device, input) => await this.network.fetch(device, input), copy && { file: copy.file(), isOld: copy.isOld }))
   }
 
   userOf (device: SimDevice): User { return this.users[device.plan.user] as User }
@@ -160,21 +165,30 @@ export class Play {
   async #overlap (device: SimDevice, step: Extract<Step, { do: 'overlap' }>): Promise<string> {
     const [other, reader] = [this.devices[step.other], this.devices[step.reader]]
     if (other === undefined || reader === undefined || other === device || reader === device || reader === other) return 'alone'
-    let [resume, stands] = [(): void => {}, (): void => {}]
-    const standing = new Promise<void>(resolve => { stands = resolve })
-    const going = new Promise<void>(resolve => { resume = resolve })
-    const slow = this.attempt(device, { ...FAIR, trouble: { before: async n => { if (n === step.at) { stands(); await going } } } }, async () => { await device.sync.uploadOnce() })
-    await Promise.race([standing, slow])
-    let reached = (): void => {}
-    const atLock = new Promise<void>(resolve => { reached = resolve })
-    const second = this.attempt(other, { ...FAIR, servers: 63, trouble: { before: (_, sql) => { if (sql.includes('for no key update')) reached() } } }, async () => { await other.sync.uploadOnce() })
-    await this.attempt(reader, FAIR, async () => { await reader.sync.downloadOnce() })
-    await Promise.race([atLock, second])
+    // Whoever makes a stream holds it until then; nobody else has anything to read.
+    if (this.userOf(device).stream.head === 0) return 'too early'
+    const [standing, going, atLock, asked] = [new Signal(), new Signal(), new Signal(), new Signal()]
+    const slow = this.attempt(device, {
+      ...FAIR,
+      trouble: {
+        before: async n => {
+          if (n !== step.at) return
+          standing.give()
+          await going.given
+        }
+      }
+    }, async () => { await device.sync.uploadOnce() })
+    await Promise.race([standing.given, slow])
+    const second = this.attempt(other, { ...FAIR, servers: 63, trouble: { before: (_, sql) => { if (sql.includes('for no key update')) atLock.give() } } }, async () => { await other.sync.uploadOnce() })
+    await Promise.race([atLock.given, second])
     // It now waits for the lock, if there is one: a few round trips show whether it goes on.
     for (let i = 0; i < 3; i++) await this.servers.sql`select 1`
+    // A download waits for nobody; a handshake may have to wait in the server's line.
+    const third = this.attempt(reader, { ...FAIR, servers: 63, before: (_, method) => { if (method === 'POST') asked.give() } }, async () => { await reader.sync.downloadOnce() })
+    await Promise.race([asked.given, third])
     this.counts.note('fault', 'uploads overlap')
-    resume()
-    await Promise.all([slow, second])
+    going.give()
+    await Promise.all([slow, second, third])
     await this.#look([device, other, reader])
     return ''
   }
@@ -199,7 +213,7 @@ export class Play {
 
   /** A device that was not there before. */
   async newcomer (user: User): Promise<SimDevice> {
-    const device = new SimDevice('newcomer', { user: this.users.indexOf(user), batchSize: 100, pageSize: 100, isOld: false }, user.owner, async (device, input) => await this.network.fetch(device, input))
+    const device = new SimDevice('newcomer', { user: this.users.indexOf(user), batchSize: 100, pageSize: 100, isOld: false }, this.#story.tables, user.owner, async (device, input) => await this.network.fetch(device, input))
     this.devices.push(device)
     await this.attempt(device, FAIR, async () => { await device.sync.syncOnce() })
     return device

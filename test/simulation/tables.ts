@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Conflict, Resolver } from '../../client/conflict/resolver.js'
+import type { Resolver } from '../../client/conflict/resolver.js'
 import type { TableOption } from '../../client/index.js'
 import type { Materializer, TableOptions } from '../../src/index.js'
 import { groupValues, tokensOf, type GroupName, type RowName, type Values } from './certificate.js'
@@ -30,13 +30,14 @@ export const TABLES: readonly SimTable[] = [
 ]
 
 const A = `a text not null check (a not like '%${REFUSED_BY_DATABASE}%'), a_num bigint, a_blob bytea`
-const B = 'b text, b_dec numeric'
+const B = `b text check (b not like '%${REFUSED_BY_DATABASE}%'), b_dec numeric`
+const C = `c text check (c not like '%${REFUSED_BY_DATABASE}%'), c_num bigint`
 
 /** Deferred foreign keys and plain ones, one with an action; a unique value; a key of two columns; a table the app writes itself. */
 export const SERVER_SCHEMA = `
   create schema sim;
   create table sim.authors (id uuid primary key, ${A}, ${B}, email text unique);
-  create table sim.posts (id uuid primary key, ${A}, ${B}, c text, c_num bigint, author_id uuid references sim.authors deferrable initially deferred);
+  create table sim.posts (id uuid primary key, ${A}, ${B}, ${C}, author_id uuid references sim.authors deferrable initially deferred);
   create table sim.items (id uuid primary key, ${A}, ${B}, author_id uuid not null references sim.authors on delete cascade);
   create table sim.slots (kind text, n integer, ${A}, ${B}, primary key (kind, n));
   create table sim.note_store (owner text, id text, body json not null, primary key (owner, id));`
@@ -44,16 +45,21 @@ export const SERVER_SCHEMA = `
 const LOCAL_A = 'a text not null, a_num integer, a_blob blob'
 const LOCAL_B = 'b text, b_dec text'
 
-/** What the first version of the app has on a device, and what the second adds. */
-export const LOCAL_SCHEMA = `
-  create table authors (id text primary key not null, ${LOCAL_A}, ${LOCAL_B}, email text unique);
-  create table posts (id text primary key not null, ${LOCAL_A}, ${LOCAL_B}, author_id text references authors (id));
-  create table items (id text primary key not null, ${LOCAL_A}, ${LOCAL_B}, author_id text not null references authors (id) on delete cascade);
-  create table notes (id text primary key not null, ${LOCAL_A}, ${LOCAL_B});`
-export const LOCAL_ADDITIONS = `
-  alter table posts add column c text;
-  alter table posts add column c_num integer;
-  create table slots (kind text not null, n integer not null, ${LOCAL_A}, ${LOCAL_B}, primary key (kind, n)) without rowid;`
+const LOCAL: Record<string, { first: string, second?: string }> = {
+  authors: { first: `create table authors (id text primary key not null, ${LOCAL_A}, ${LOCAL_B}, email text unique);` },
+  posts: {
+    first: `create table posts (id text primary key not null, ${LOCAL_A}, ${LOCAL_B}, author_id text references authors (id));`,
+    second: 'alter table posts add column c text; alter table posts add column c_num integer;'
+  },
+  items: { first: `create table items (id text primary key not null, ${LOCAL_A}, ${LOCAL_B}, author_id text not null references authors (id) on delete cascade);` },
+  notes: { first: `create table notes (id text primary key not null, ${LOCAL_A}, ${LOCAL_B});` },
+  slots: { first: '', second: `create table slots (kind text not null, n integer not null, ${LOCAL_A}, ${LOCAL_B}, primary key (kind, n)) without rowid;` }
+}
+
+/** What a version of the app has on a device: the first, and what the second adds. */
+export function localSchema (tables: readonly string[], version: 'first' | 'second'): string {
+  return tables.map(table => LOCAL[table]?.[version] ?? '').join('\n')
+}
 
 export const SERVER_TABLES: TableOptions[] = [
   ...['authors', 'posts', 'items', 'slots'].map(table => ({ table: `sim.${table}` })),
@@ -72,17 +78,22 @@ function storeNotes (): Materializer {
 }
 
 /** The tables of a version of the app, with their rules. */
-export function clientTables (isOld: boolean, owner: string): TableOption[] {
-  return TABLES.filter(({ isLate }) => !isOld || isLate !== true).map(({ name, rule }) => ({
+export function clientTables (tables: readonly string[], isOld: boolean, owner: string): TableOption[] {
+  return openTables(tables, isOld).map(({ name, rule }) => ({
     table: name,
     conflict: rule === 'union' ? union(owner, isOld) : rule,
     deleted: name === 'posts' ? 'editWins' : name === 'notes' ? 'clientWins' : 'serverWins'
   }))
 }
 
+/** The story's tables that a version of the app has. */
+export function openTables (tables: readonly string[], isOld: boolean): SimTable[] {
+  return TABLES.filter(({ name, isLate }) => tables.includes(name) && (!isOld || isLate !== true))
+}
+
 /** Nobody's token is lost: the server's list, then what only this device has. */
 function union (owner: string, isOld: boolean): Resolver {
-  return ({ table, key, local, server }: Conflict<string, any>) => {
+  return ({ table, key, local, server }) => {
     const row: RowName = { owner, table, key }
     const answer: Record<string, unknown> = {}
     for (const group of groupsOf(tableOf(table), isOld)) {
@@ -91,7 +102,7 @@ function union (owner: string, isOld: boolean): Resolver {
       const together = groupValues(row, group, [...theirs, ...mine.filter(token => !theirs.includes(token))])
       for (const [column, text] of Object.entries(together)) answer[column] = toSqlite(column, text)
     }
-    return answer
+    return answer as Record<string, string>
   }
 }
 
