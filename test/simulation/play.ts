@@ -147,7 +147,8 @@ export class Play {
       await call()
     } catch (error) {
       if (error instanceof Violation) throw error
-      if ((error as Error).cause instanceof Violation) throw (error as Error).cause as Violation
+      const { cause } = error as { cause?: unknown }
+      if (cause instanceof Violation) throw cause
       outcome = error instanceof SyncClientError ? error.code : String(error)
       const isExcused = error instanceof Crash || device.hasCrashed || (this.network.failed.has(device) && ['network', 'unavailable'].includes(outcome))
       if (!isExcused) throw new Violation('P18', `${device.name} failed without a reason: ${(error as Error).stack}`)
