@@ -164,8 +164,11 @@ export class Play {
   }
 
   async #overlap (device: SimDevice, step: Extract<Step, { do: 'overlap' }>): Promise<string> {
-    const [other, reader] = [this.devices[step.other], this.devices[step.reader]]
-    if (other === undefined || reader === undefined || other === device || reader === device || reader === other) return 'alone'
+    const others = this.devices.filter(({ plan }, i) => i !== step.device && plan.user === device.plan.user)
+    const other = others[step.other % Math.max(1, others.length)]
+    const reader = others.filter(one => one !== other)[0]
+    if (other === undefined) return 'alone'
+    for (const [i, one] of [device, other].entries()) this.edit(one, step.edits[i] as Edit)
     // Whoever makes a stream holds it until then; nobody else has anything to read.
     if (this.userOf(device).stream.head === 0) return 'too early'
     const [standing, going, atLock, asked] = [new Signal(), new Signal(), new Signal(), new Signal()]
@@ -185,12 +188,12 @@ export class Play {
     // It now waits for the lock, if there is one: a few round trips show whether it goes on.
     for (let i = 0; i < 3; i++) await this.servers.sql`select 1`
     // A download waits for nobody; a handshake may have to wait in the server's line.
-    const third = this.attempt(reader, { ...FAIR, servers: 63, before: (_, method) => { if (method === 'POST') asked.give() } }, async () => { await reader.sync.downloadOnce() })
+    const third = reader === undefined ? undefined : this.attempt(reader, { ...FAIR, servers: 63, before: (_, method) => { if (method === 'POST') asked.give() } }, async () => { await reader.sync.downloadOnce() })
     await Promise.race([asked.given, third])
     this.counts.note('fault', 'uploads overlap')
     going.give()
     await Promise.all([slow, second, third])
-    await this.#look([device, other, reader])
+    await this.#look([device, other, ...reader === undefined ? [] : [reader]])
     return ''
   }
 

@@ -29,8 +29,8 @@ export type Call = 'syncOnce' | 'uploadOnce' | 'downloadOnce' | 'hydrate' | 'reb
 export type Step =
   | { do: 'edit', device: number, edit: Edit }
   | { do: 'call', device: number, call: Call, fates: Fate[], servers: number, crashAt?: number, cutAt: number, during: Record<number, Edit> }
-  /** The upload of one device stands still inside its transaction while another's begins on the other server, and a third reads. */
-  | { do: 'overlap', device: number, other: number, reader: number, at: number }
+  /** The upload of one device stands still inside its transaction while another's begins on the other server, and a third, where there is one, reads. */
+  | { do: 'overlap', device: number, other: number, at: number, edits: [Edit, Edit] }
   /** A request that was held back arrives at last. */
   | { do: 'arrive', which: number, server: number }
   | { do: 'restart', device: number }
@@ -47,7 +47,6 @@ export interface Story { seed: number, tables: string[], devices: DevicePlan[], 
 const FATES: Record<Fate, number> = {
   deliver: 60, 'lose request': 4, 'lose reply': 8, twice: 5, 'twice at once': 4, 'hold back': 5, 'commit lost': 5, 'commit cut': 4, 'statement cut': 5
 }
-const KEYS = 3
 /** Devices of a story, clones among them. */
 export const MAX_DEVICES = 5
 
@@ -56,17 +55,18 @@ export function makeStory (seed: number): Story {
   const tables = chance.pick(TABLE_SETS)
   const devices = plans(chance)
   // Stories are of different temper: many faults or none, copies of files or none.
-  const temper = { faults: chance.pick([0, 0.3, 1]), crashes: chance.pick([0, 0.15]), copies: chance.pick([0, 0, 0.12]), refusals: chance.pick([0, 0, 0.1]), tables }
+  const temper: Temper = { faults: chance.pick([0, 0.3, 1]), crashes: chance.pick([0, 0, 0.15, 0.4]), copies: chance.pick([0, 0, 0.1]), refusals: chance.pick([0, 0, 0.1]), keys: chance.pick([1, 2, 2, 3]), tables }
   const steps: Step[] = []
   const length = 10 + chance.below(20)
   let copies = 0
   for (let i = 0; i < length; i++) {
     const device = chance.below(Math.min(MAX_DEVICES, devices.length + copies))
-    const edit = (): Edit => makeEdit(chance, temper, `${String.fromCharCode(65 + device)}${i}`)
+    let edits = 0
+    const edit = (): Edit => makeEdit(chance, temper, `${letter(device)}${i}.${edits++}`)
     const luck = chance.next()
     if (luck < 0.4) steps.push({ do: 'edit', device, edit: edit() })
     else if (luck < 0.8) steps.push(makeCall(chance, temper, device, edit))
-    else if (luck < 0.84) steps.push({ do: 'overlap', device, other: chance.below(devices.length), reader: chance.below(devices.length), at: 3 + chance.below(12) })
+    else if (luck < 0.84) steps.push({ do: 'overlap', device, other: chance.below(4), at: 3 + chance.below(12), edits: [edit(), makeEdit(chance, temper, `${letter(device + 1)}${i}.0`)] })
     else if (luck < 0.89) steps.push({ do: 'arrive', which: chance.below(8), server: chance.below(2) })
     else if (luck < 0.92) steps.push({ do: 'restart', device })
     else if (luck < 0.95) steps.push({ do: 'upgrade', device, how: chance.pick(['before opening', 'migrate']) })
@@ -77,8 +77,19 @@ export function makeStory (seed: number): Story {
     if (kind === 'clone') copies++
     steps.push({ do: kind, device })
   }
+  if (temper.copies > 0) insertRestore(chance, steps, devices.length)
   return { seed, tables, devices, steps }
 }
+
+/** A file is put back that is some steps old. */
+function insertRestore (chance: Chance, steps: Step[], devices: number): void {
+  const device = chance.below(devices)
+  const at = chance.below(steps.length)
+  steps.splice(at, 0, { do: 'back up', device })
+  steps.splice(at + 2 + chance.below(steps.length - at - 1), 0, { do: 'restore', device })
+}
+
+function letter (device: number): string { return String.fromCharCode(65 + device) }
 
 function plans (chance: Chance): DevicePlan[] {
   const plan = (user: number): DevicePlan => ({ user, batchSize: chance.pick([1, 2, 3, 100, 100]), pageSize: chance.pick([1, 3, 100, 100, 100]), isOld: chance.chance(0.25) })
@@ -86,14 +97,14 @@ function plans (chance: Chance): DevicePlan[] {
   return chance.chance(0.25) ? [...own, plan(1)] : own
 }
 
-interface Temper { faults: number, crashes: number, refusals: number, tables: string[] }
+interface Temper { faults: number, crashes: number, copies: number, refusals: number, keys: number, tables: string[] }
 
 function makeCall (chance: Chance, temper: Temper, device: number, edit: () => Edit): Step {
   const call = chance.weighted<Call>({ syncOnce: 6, uploadOnce: 3, downloadOnce: 3, hydrate: 0.3, rebuild: 0.2 })
   const fates = Array.from({ length: 6 }, () => chance.chance(temper.faults) ? chance.weighted(FATES) : 'deliver')
   while (fates.at(-1) === 'deliver') fates.pop()
   const crashAt = chance.chance(temper.crashes) ? 1 + Math.floor(4 ** (chance.next() * 4.2)) : undefined
-  const during: Record<number, Edit> = chance.chance(0.2) ? { [chance.below(4)]: edit() } : {}
+  const during: Record<number, Edit> = chance.chance(0.3) ? { [chance.below(4)]: edit() } : {}
   return { do: 'call', device, call, fates, servers: chance.below(64), ...(crashAt === undefined ? {} : { crashAt }), cutAt: 1 + chance.below(16), during }
 }
 
@@ -108,10 +119,10 @@ function makeEdit (chance: Chance, temper: Temper, stem: string): Edit {
     return {
       table,
       op: chance.weighted(OPS),
-      key: 1 + chance.below(KEYS),
-      to: 1 + chance.below(KEYS),
+      key: 1 + chance.below(temper.keys),
+      to: 1 + chance.below(temper.keys),
       groups: chance.pick<GroupName[]>([['a'], ['b'], ['a', 'b'], ['a', 'b', 'c'], ['c']]),
-      token: `${stem}.${n}.${chance.below(10_000)}${refusal}`,
+      token: `${stem}.${n}${refusal}`,
       ...(chance.chance(0.03) ? { foreign: true } : {})
     }
   })
