@@ -1,19 +1,24 @@
+type Kind = 'operation' | 'fault' | 'verdict'
+
 /** What happened, by kind. */
 export class Counts {
   readonly operations: Record<string, number> = {}
   readonly faults: Record<string, number> = {}
+  /** What the server said about changes. */
+  readonly verdicts: Record<string, number> = {}
 
-  note (kind: 'operation' | 'fault', name: string, by = 1): void {
-    const counts = kind === 'fault' ? this.faults : this.operations
+  note (kind: Kind, name: string, by = 1): void {
+    const counts = this.#of(kind)
     counts[name] = (counts[name] ?? 0) + by
   }
 
-  add ({ operations, faults }: Counts): void {
-    for (const [name, count] of Object.entries(operations)) this.note('operation', name, count)
-    for (const [name, count] of Object.entries(faults)) this.note('fault', name, count)
+  add (other: Counts): void {
+    for (const kind of ['operation', 'fault', 'verdict'] as const) {
+      for (const [name, count] of Object.entries(other.#of(kind))) this.note(kind, name, count)
+    }
   }
 
-  total (kind: 'operation' | 'fault'): number {
-    return Object.values(kind === 'fault' ? this.faults : this.operations).reduce((sum, count) => sum + count, 0)
-  }
+  total (kind: Kind): number { return Object.values(this.#of(kind)).reduce((sum, count) => sum + count, 0) }
+
+  #of (kind: Kind): Record<string, number> { return { operation: this.operations, fault: this.faults, verdict: this.verdicts }[kind] }
 }

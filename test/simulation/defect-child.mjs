@@ -12,7 +12,7 @@ register('./defect-loader.mjs', import.meta.url, { data: { changes: defect.chang
 const { simulate } = await import('./simulate.ts')
 const ends = []
 const { url } = await freshDb({ teardown: end => { ends.push(end) } })
-const report = await simulate({ url, firstSeed: Number(firstSeed), seeds: Number(seeds), atOnce: 2, maxFailures: 1, shrinks: process.env.SHRINK === '1' })
+const report = await simulate({ url, firstSeed: Number(firstSeed), seeds: Number(seeds), atOnce: 2, maxFailures: 1, shrinks: false })
 for (const end of ends) await end()
 const failure = report.failures[0]
-console.log(JSON.stringify({ seeds: report.seeds, seconds: report.seconds, seed: failure?.seed ?? null, message: failure?.message.split('\n')[0] ?? null, steps: failure?.shrunk.steps.length }))
+console.log(JSON.stringify({ seeds: report.seeds, seconds: report.seconds, seed: failure?.seed ?? null, promise: failure?.promise ?? null, message: failure?.message.split('\n')[0] ?? null }))

@@ -69,11 +69,14 @@ function run (db: Database.Database, names: Names, user: number, isOld: boolean,
   const born = (key: string): Record<string, string | null> => ({
     ...keyColumns(table, key),
     ...columnsOf({ ...row, key }, groups, () => [statement.token]),
-    ...loose(table, statement, parent)
+    ...loose(db, table, statement, parent)
   })
   const appended = (values: Values): Record<string, string> => columnsOf(row, chosen.length === 0 ? ['a'] : chosen, group => [...tokensOf(values, group) ?? [], statement.token])
 
-  switch (statement.op) {
+  const isThere = stored() !== undefined
+  if (table.name === 'items' && statement.op !== 'delete') makeParent(db, owner, parent, statement.token)
+
+  switch (isThere || statement.op === 'delete' || statement.op === 'replace' ? statement.op : 'insert') {
     case 'insert':
     case 'replace':
     case 'upsert': {
@@ -85,33 +88,41 @@ function run (db: Database.Database, names: Names, user: number, isOld: boolean,
       return exec(`${insert} on conflict (${table.key.join(', ')}) do ${before === undefined ? 'nothing' : `update set ${assign(update)}`}`, [...bind(values), ...bind(update)])
     }
     case 'append': {
-      const before = stored()
-      if (before === undefined) return
-      const update = appended(before)
+      const update = appended(stored() as Values)
       return exec(`update ${table.name} set ${assign(update)} where ${where}`, [...bind(update), ...keyValues(key)])
     }
     case 'delete': return exec(`delete from ${table.name} where ${where}`, keyValues(key))
     case 'move': {
-      if (stored() === undefined) return
       const target = born(names.key(user, table.name, statement.to))
       return exec(`update ${table.name} set ${assign(target)} where ${where}`, [...bind(target), ...keyValues(key)])
     }
     case 'loose': {
-      const update = loose(table, statement, parent)
+      const update = loose(db, table, statement, parent)
       if (Object.keys(update).length === 0) return
       return exec(`update ${table.name} set ${assign(update)} where ${where}`, [...bind(update), ...keyValues(key)])
     }
   }
 }
 
-/** Columns of no group. Few e-mail addresses, so that they collide. */
-function loose (table: SimTable, { key, to, groups, token }: Statement, parent: string): Record<string, string | null> {
+/** Columns of no group. Few e-mail addresses, so that they collide; a post without its author has none. */
+function loose (db: Database.Database, table: SimTable, { to, groups }: Statement, parent: string): Record<string, string | null> {
   switch (table.name) {
     case 'authors': return { email: groups.length === 2 ? `${parent}@${to}` : groups.length === 3 ? `${parent.slice(0, 8)}@shared` : null }
-    case 'posts': return { author_id: groups.includes('b') ? parent : null }
+    case 'posts': return { author_id: groups.includes('b') && hasAuthor(db, parent) ? parent : null }
     case 'items': return { author_id: parent }
     default: return {}
   }
+}
+
+function hasAuthor (db: Database.Database, id: string): boolean {
+  return db.prepare('select 1 from authors where id = ?').get(id) !== undefined
+}
+
+function makeParent (db: Database.Database, owner: string, id: string, token: string): void {
+  if (hasAuthor(db, id)) return
+  const row = { owner, table: 'authors', key: id }
+  const columns = { id, ...groupValues(row, 'a', [token]), ...groupValues(row, 'b', [token]) }
+  db.prepare(`insert into authors (${Object.keys(columns).join(', ')}) values (${Object.keys(columns).map(() => '?').join(', ')})`).run(...Object.entries(columns).map(([column, text]) => toSqlite(column, text)))
 }
 
 /** Tokens of changes that must not come through. */

@@ -87,6 +87,11 @@ export class Network {
     }
   }
 
+  #noteVerdicts ({ method }: Request, { status, body }: Reply): void {
+    if (method !== 'POST' || status !== 200) return
+    for (const [, verdict, reason] of body.matchAll(/"status":"(applied|conflict|invalid)"(?:,"message":"[^"]*","invalid":\{"reason":"([a-z_]+)")?/g)) this.#counts.note('verdict', reason ?? verdict as string)
+  }
+
   /** A request that was held back arrives; nobody waits for its reply. */
   async arrive (which: number, server: number): Promise<void> {
     const late = this.held.splice(which % Math.max(1, this.held.length), 1)[0]
@@ -98,6 +103,7 @@ export class Network {
   async #send (owner: string, server: number, request: Request, trouble?: Trouble): Promise<Reply> {
     const reply = await this.#servers.send(server, request, trouble)
     this.#counts.note('operation', request.method === 'POST' ? 'upload request' : 'download request')
+    this.#noteVerdicts(request, reply)
     this.heard.push({ owner, request, reply, wasTroubled: trouble?.commit !== undefined || trouble?.cutAt !== undefined })
     return reply
   }

@@ -6,6 +6,7 @@ export function summary ({ seeds, counts, failures, seconds }: Report): string {
   return [
     `${seeds} seeds in ${seconds.toFixed(1)} s (${(seconds * 1000 / Math.max(1, seeds)).toFixed(0)} ms each), ${failures.length} broke a promise`,
     `operations ${counts.total('operation')}: ${list(counts.operations)}`,
+    `verdicts ${counts.total('verdict')}: ${list(counts.verdicts)}`,
     `faults ${counts.total('fault')}: ${list(counts.faults)}`
   ].join('\n')
 }

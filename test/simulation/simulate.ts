@@ -3,9 +3,18 @@ import { Play } from './play.js'
 import { startServers, type Servers } from './server.js'
 import { shrink } from './shrink.js'
 import { makeStory, type Story } from './story.js'
+import { Violation } from './violation.js'
 
 /** A story that broke a promise, and the shortest that was found to break one too. */
-export interface Failure { seed: number, message: string, story: Story, shrunk: Story, shrunkMessage: string }
+export interface Failure {
+  seed: number
+  /** null: something else went wrong. */
+  promise: string | null
+  message: string
+  story: Story
+  shrunk: Story
+  shrunkMessage: string
+}
 
 export interface Report { seeds: number, counts: Counts, failures: Failure[], seconds: number }
 
@@ -52,7 +61,7 @@ export async function simulate ({ url, firstSeed, seeds, atOnce = 3, until = Inf
     await Promise.all(Array.from({ length: atOnce }, tell))
     for (const { story, error } of failed) {
       const short = shrinks ? await shrink(servers, story) : null
-      report.failures.push({ seed: story.seed, message: String(error.stack), story, shrunk: short?.story ?? story, shrunkMessage: short?.message ?? error.message })
+      report.failures.push({ seed: story.seed, promise: error instanceof Violation ? error.promise : null, message: String(error.stack), story, shrunk: short?.story ?? story, shrunkMessage: short?.message ?? error.message })
     }
   } finally {
     await servers.close()

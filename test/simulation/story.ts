@@ -110,7 +110,7 @@ function makeCall (chance: Chance, temper: Temper, device: number, edit: () => E
 
 /** A few tables a story: its devices meet on the same rows more often, and files are quicker to open. */
 const TABLE_SETS = [['authors', 'posts'], ['authors', 'posts'], ['authors', 'items'], ['authors', 'items'], ['authors', 'posts', 'items'], ['notes'], ['notes', 'slots'], ['authors', 'posts', 'items', 'notes', 'slots']]
-const OPS: Record<Statement['op'], number> = { insert: 5, replace: 1.5, upsert: 2.5, append: 5, delete: 2.2, move: 0.7, loose: 1.2 }
+const OPS: Record<Statement['op'], number> = { insert: 0.5, replace: 1.5, upsert: 3, append: 6, delete: 2.2, move: 0.7, loose: 1.5 }
 
 function makeEdit (chance: Chance, temper: Temper, stem: string): Edit {
   const statements = Array.from({ length: 1 + chance.below(3) }, (_, n): Statement => {
