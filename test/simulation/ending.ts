@@ -16,9 +16,10 @@ export async function syncUntilQuiet (play: Play): Promise<void> {
   let last = ''
   for (let round = 0; round < MAX_ROUNDS; round++) {
     for (const device of play.devices) await play.attempt(device, FAIR, async () => { await device.sync.syncOnce() })
+    for (const { stream } of play.users) await stream.read()
     const states = play.devices.map(({ sync }) => sync.status())
-    // Where nothing waits and all have read as far, a further round would move nothing.
-    if (states.every(({ userId, cursor, pending, outbox }) => pending + outbox === 0 && states.every(other => other.userId !== userId || other.cursor === cursor))) return
+    // Where nothing waits and all have read to the end, a further round would move nothing.
+    if (states.every(({ cursor, pending, outbox }, i) => pending + outbox === 0 && cursor === play.userOf(play.devices[i] as SimDevice).stream.head)) return
     const state = JSON.stringify(states.map(({ cursor, pending, outbox, held, shadow }) => [cursor, pending, outbox, held, shadow]))
     if (state === last) return
     last = state

@@ -6,4 +6,18 @@ import type { Story } from './story.js'
  */
 export const REGRESSION_SEEDS: Array<{ seed: number, found: string }> = []
 
-export const REGRESSION_STORIES: Array<{ found: string, story: Story }> = []
+export const REGRESSION_STORIES: Array<{ found: string, story: Story }> = [
+  {
+    found: 'discardHeld kept what was given up in a column that the server\'s row, made by an older version of the app, does not have',
+    story: {
+      seed: 1091,
+      tables: ['authors', 'posts', 'items'],
+      devices: [{ user: 0, batchSize: 2, pageSize: 100, isOld: false }, { user: 0, batchSize: 100, pageSize: 1, isOld: true }],
+      steps: [
+        { do: 'edit', device: 0, edit: { statements: [{ table: 'posts', op: 'append', key: 1, to: 1, groups: ['a'], token: 'A14.0.1!' }] } },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'posts', op: 'append', key: 1, to: 1, groups: ['a', 'b'], token: 'B16.0.0' }] } },
+        { do: 'call', device: 1, call: 'syncOnce', fates: [], servers: 36, cutAt: 7, during: {} }
+      ]
+    }
+  }
+]
