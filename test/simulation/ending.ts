@@ -16,7 +16,7 @@ export async function syncUntilQuiet (play: Play): Promise<void> {
   let last = ''
   for (let round = 0; round < MAX_ROUNDS; round++) {
     for (const device of play.devices) await play.attempt(device, FAIR, async () => { await device.sync.syncOnce() })
-    for (const { stream } of play.users) await stream.read()
+    await play.readStreams()
     const states = play.devices.map(({ sync }) => sync.status())
     // Where nothing waits and all have read to the end, a further round would move nothing.
     if (states.every(({ cursor, pending, outbox }, i) => pending + outbox === 0 && cursor === play.userOf(play.devices[i] as SimDevice).stream.head)) return

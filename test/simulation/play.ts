@@ -199,18 +199,20 @@ export class Play {
 
   /** Reads what has come into the streams and holds everything that was heard or is shown against it. */
   async #look (devices: readonly SimDevice[] = []): Promise<void> {
-    for (const device of devices) this.userOf(device).ledger.readDecisions(device)
     const heard = this.network.heard.splice(0)
-    for (const user of this.users) {
-      if (!heard.some(({ owner }) => owner === user.owner)) continue
-      await user.stream.read()
-    }
+    await this.readStreams(heard.map(({ owner }) => owner))
     for (const one of heard) checkReply(one, (this.users.find(({ owner }) => owner === one.owner) as User).stream)
     for (const device of devices) {
       const { stream, ledger } = this.userOf(device)
       checkDevice(device, stream)
       ledger.check(device, stream)
     }
+  }
+
+  /** What the devices decided explains what came into the streams: it is read first. */
+  async readStreams (owners: readonly string[] = this.users.map(({ owner }) => owner)): Promise<void> {
+    for (const device of this.devices) this.userOf(device).ledger.readDecisions(device)
+    for (const { owner, stream } of this.users) if (owners.includes(owner)) await stream.read()
   }
 
   look (devices: readonly SimDevice[]): Promise<void> { return this.#look(devices) }
