@@ -96,7 +96,7 @@ export const DEFECTS: Defect[] = [
   },
   {
     name: 'the cursor is stored outside the transaction',
-    from: 1,
+    from: 90,
     changes: [
       { file: 'client/sqlite/apply.ts', find: "import { comesAgain, stagedChanges } from './stage.js'", replace: "import { comesAgain, stagedChanges } from './stage.js'\nimport { transact } from './transaction.js'" },
       {
