@@ -66,7 +66,7 @@ export const DEFECTS: Defect[] = [
   },
   {
     name: 'a reused id is swallowed',
-    from: 1,
+    from: 1060,
     changes: [
       { file: 'src/service/decide.ts', find: 'if (isSameContent(change, earlier, spellings)) return', replace: 'return' },
       { file: 'src/service/decide.ts', find: 'return earlier !== undefined && !isSameContent(change as PreparedChange, earlier, spellings)', replace: 'return false' }
@@ -88,7 +88,7 @@ export const DEFECTS: Defect[] = [
   },
   {
     name: 'rows are applied by REPLACE',
-    from: 1,
+    from: 45,
     changes: [
       { file: 'client/sqlite/local-row.ts', find: '`insert${orAbort(table)} into ${tableSql(table)} (', replace: '`insert or replace into ${tableSql(table)} (' },
       { file: 'client/sqlite/local-row.ts', find: '`on conflict (${keyColumnsSql(table)}) do ${action}`', replace: "''" }
