@@ -17,7 +17,8 @@ t.test('random stories of devices, servers and faults keep every promise (P1 to 
   t.comment(summary(report))
   for (const failure of report.failures) t.fail(failureText(failure))
   t.equal(report.seeds, SEEDS)
-  // Stories in which nothing happens would prove nothing.
+  // Stories in which nothing happens would prove nothing. A few are too few to say.
+  if (SEEDS < 200) return
   const { operations, faults } = report.counts
   for (const kind of ['lose request', 'lose reply', 'twice', 'twice at once', 'arrives late', 'commit lost', 'commit cut', 'statement cut', 'crash', 'crash in a transaction', 'file restored', 'file cloned', 'uploads overlap', 'server restarted']) {
     t.ok((faults[kind] ?? 0) >= Math.max(1, SEEDS / 200), `${kind}: ${faults[kind]}`)
