@@ -2,7 +2,7 @@ import type { Driver } from '../drivers/driver.js'
 import { MAX_FK_RETRIES } from '../limits.js'
 import type { ApplyContext, ApplyHost } from './apply-context.js'
 import { decodeRow, knownColumns, overlay, type Row } from './cell.js'
-import { deleteLocal, despiteTriggers, writeLocal } from './local-row.js'
+import { deleteLocal, despiteTriggers, readLocal, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, writePayload } from './payload.js'
 import { isDropped } from './dropped.js'
 import { reviveEditedHeld } from './pending.js'
@@ -154,12 +154,18 @@ export function discardHeld (context: ApplyContext, id: number): boolean {
     context.removedFrom.add(table.name)
     context.changedTables.add(table.name)
   }
+  const mine = image === null ? null : readLocal(context, table, found.key)
+  // The server's row says nothing of some columns: they begin anew, and do not keep what was given up.
+  if (image !== null && image.size < table.columns.length) deleteLocal(context, table, found.key)
   const problem = image === null ? null : writeLocal(context, table, found.key, image)
   if (image !== null && problem !== null) {
     // A unique value of the server's row is taken by another local row: it waits in shadow until that one is settled.
     const known = readRowState(driver, table.name, found.key)
     const payload = known === null ? null : payloadOf(table, found.key, image, known)
-    if (known === null || payload === null) return false
+    if (known === null || payload === null) {
+      if (mine !== null) writeLocal(context, table, found.key, mine)
+      return false
+    }
     deleteLocal(context, table, found.key)
     // What waits there already is younger.
     if (readShadow(context, table.name, found.key) === null) putShadow(context, table.name, found.key, { version: known.version, deleted: false, payload }, problem.reason, problem.message)

@@ -316,3 +316,17 @@ t.test('a server row that has no place is kept aside as the server has it, whate
   await device.client.syncOnce()
   t.match(device.all('select typeof(name) as type, cast(name as text) as name, email from authors where email is not null'), [{ type: 'text', name: 'odd', email: 'one@x' }])
 })
+
+t.test('what is given up does not stay in columns of which the server\'s row says nothing (P15)', async t => {
+  const server = new FakeServer()
+  const device = createDevice(t, { server })
+  await device.client.syncOnce()
+  server.refuse = () => ({ reason: 'rejected', message: 'No.' })
+  device.db.exec(`insert into posts (id, title, body) values ('${id(1)}', 'mine', 'refused')`)
+  server.write('posts', id(1), { id: id(1), title: 'theirs' }) // an older version of the app, without the column, made it too
+  await device.client.syncOnce()
+  t.same(device.all('select title, body from posts'), [{ title: 'theirs', body: 'refused' }], 'merged, and refused again')
+  t.equal(device.client.discardHeld(held(device)), true)
+  t.same(device.all('select title, body from posts'), [{ title: 'theirs', body: null }])
+  t.match(device.client.status(), { pending: 0, held: 0, shadow: 0 })
+})
