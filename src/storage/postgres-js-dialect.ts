@@ -128,14 +128,15 @@ class PostgresJSConnection implements DatabaseConnection {
     this.#isReleased = true
   }
 
-  async executeQuery<R> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+  async executeQuery<R> (query: CompiledQuery): Promise<QueryResult<R>> {
     if (this.#isEnding || this.#isReleased) throw new Error('The transaction is over.')
-    return await this.#execute(sql, parameters)
+    return await this.#execute(query.sql, query.parameters, FOREIGN.has(query))
   }
 
-  async #execute<R> (sql: string, parameters: readonly unknown[]): Promise<QueryResult<R>> {
+  async #execute<R> (sql: string, parameters: readonly unknown[], isForeign = false): Promise<QueryResult<R>> {
     if (this.#lost !== null) throw this.#lost
-    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[])
+    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[], ONE_AT_A_TIME)
+    if (!isForeign) sendAtOnce(query)
     const rows = await this.#inTime(query, () => this.#transaction !== null || isAtWork(query))
     return { rows: [...rows] as R[], numAffectedRows: BigInt(rows.count ?? 0) }
   }
@@ -173,6 +174,32 @@ class PostgresJSConnection implements DatabaseConnection {
     throw new Error('The plugin reads no streams.')
   }
 }
+
+/** Statements whose parameters may be of any kind. */
+const FOREIGN = new WeakSet<CompiledQuery>()
+
+/**
+ * The statement as one of the app's own. The plugin's parameters are texts, numbers, booleans and nulls that PostgreSQL reads
+ * as they are; what the app gives, dates, arrays and objects among it, becomes text by the types that the server describes.
+ */
+export function foreign (query: CompiledQuery): CompiledQuery {
+  const copy = { ...query }
+  FOREIGN.add(copy)
+  return copy
+}
+
+/**
+ * Makes postgres.js send a statement with all that belongs to it. By itself it sends one without a name only to ask for the
+ * types of its parameters, and the parameters once it has heard: a second round trip for each, in a transaction under the
+ * stream's lock. It has no option against that; where a later version decides otherwise than by this field, statements take
+ * two trips again, and test/server/round-trips.test.ts fails.
+ */
+function sendAtOnce (query: object): void {
+  Object.defineProperty(query, 'describeFirst', { get: () => false, set () {} })
+}
+
+/** Called when a statement has been sent: false keeps postgres.js from sending another before its answer, where it could get stuck behind it. */
+const ONE_AT_A_TIME = { onexecute: () => false } as object
 
 /** Patience is over. Nothing is known of the connection. */
 class TooLate extends Error {
