@@ -8,6 +8,7 @@ import { SYNCED_TABLES } from './tables.js'
 const app = Fastify({ bodyLimit: 64 * 1024 * 1024 })
 await app.register(oversync, {
   tables: SYNCED_TABLES,
+  preparedStatements: process.env['BENCH_PREPARED'] === 'true',
   getIdentity: ({ headers }) => ({ userId: headers['x-user'] as string, deviceId: headers['x-device'] as string })
 })
 
@@ -19,9 +20,9 @@ const STREAMS = {
 // As an app would compress its replies.
 app.addHook('onSend', async (request, reply, payload) => {
   const encoding = request.headers['accept-encoding']
-  if (typeof payload !== 'string' || (encoding !== 'gzip' && encoding !== 'br')) return payload
+  if (!Buffer.isBuffer(payload) || (encoding !== 'gzip' && encoding !== 'br')) return payload
   reply.header('content-encoding', encoding).removeHeader('content-length')
-  return Readable.from([Buffer.from(payload)]).pipe(STREAMS[encoding]())
+  return Readable.from([payload]).pipe(STREAMS[encoding]())
 })
 
 process.on('message', obey)

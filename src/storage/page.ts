@@ -4,6 +4,7 @@ import type { Identity } from '../options.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
 import { SERVER_SOURCE_ID } from './source.js'
+import { runNamed } from './statement-traits.js'
 import { epochOf } from './stream.js'
 
 export interface PageRequest {
@@ -21,8 +22,8 @@ export interface PageRequest {
 }
 
 export interface Page {
-  /** The changes as JSON text, between commas. */
-  changes: string
+  /** The changes as JSON text, between commas, in UTF-8. */
+  changes: Buffer
   count: number
   /** Position up to which the log has been looked at. */
   examined: number
@@ -40,7 +41,7 @@ export interface Page {
  */
 export async function readPage (db: Kysely<Database>, metadata: Metadata, identity: Required<Identity>, { after, limit, until, includeSelf, schema, hiddenTables, excluded }: PageRequest): Promise<Page | null> {
   const from = sql`${String(after)}::bigint`
-  const { rows } = await sql<{
+  const rows = await runNamed(db, sql<{
     scope_id: string,
     epoch: string,
     head: string,
@@ -50,7 +51,8 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
     found: string,
     sent: string,
     last: string | null,
-    changes: string | null
+    /** A text where the app's own dialect read it. */
+    changes: Buffer | string | null
   }>`
     with stream as (
       select st.scope_id, st.head, st.floor, m.epoch,
@@ -90,13 +92,13 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
       (select count(*)::text from found) as found,
       page.sent, page.last, page.changes
     from stream s
-    cross join (select count(*)::text as sent, max(server_id)::text as last, string_agg(change, ',' order by server_id) as changes from sent) page`.execute(db)
+    cross join (select count(*)::text as sent, max(server_id)::text as last, string_agg(change, ',' order by server_id) as changes from sent) page`, { bytesOf: 'changes' })
   const row = rows[0]
   if (row === undefined) return null
   const windowUntil = Number(row.window_until)
   const cutShort = Number(row.found) === limit || Number(row.sent) < Number(row.found)
   return {
-    changes: row.changes ?? '',
+    changes: Buffer.isBuffer(row.changes) ? row.changes : Buffer.from(row.changes ?? ''),
     count: Number(row.sent),
     examined: cutShort ? Number(row.last) : Math.min(windowUntil, after + MAX_SCANNED_POSITIONS),
     windowUntil,

@@ -3,6 +3,7 @@ import type { Identity } from '../options.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
 import type { Source } from './source.js'
+import { runNamed } from './statement-traits.js'
 
 /** What the stream knows of a row. */
 export interface RowState {
@@ -33,11 +34,11 @@ export async function readRowStates (trx: Transaction<Database>, metadata: Metad
 
 /** The states of the given rows and what is known of a device, null where it is new: in one statement, since every upload reads both. */
 export async function readSourceAndStates (trx: Transaction<Database>, metadata: Metadata, scopeId: number, { userId, deviceId }: Identity, keys: RowKey[]): Promise<{ source: Source | null, states: Map<string, RowState> }> {
-  const { rows } = await sql<{ source_no: number | null, max_change_id: string | null } & (StateRow | Record<keyof StateRow, null>)>`
+  const rows = await runNamed(trx, sql<{ source_no: number | null, max_change_id: string | null } & (StateRow | Record<keyof StateRow, null>)>`
     select so.source_no, so.max_change_id::text, state.*
     from (select) as one
     left join ${metadata.table('source')} so on so.scope_id = ${String(scopeId)}::bigint and so.user_id = ${userId} and so.source_id = ${deviceId}
-    left join ${statesOf(metadata, scopeId, keys)} on true`.execute(trx)
+    left join ${statesOf(metadata, scopeId, keys)} on true`)
   const [{ source_no: no, max_change_id: maxChangeId }] = rows as [typeof rows[0]]
   return { source: no === null ? null : { no, maxChangeId: Number(maxChangeId) }, states: toStates(rows.filter(row => row.pk !== null) as StateRow[]) }
 }

@@ -1,5 +1,6 @@
 import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Database } from './database.js'
+import { withTraits } from './statement-traits.js'
 import { SETTINGS } from './transaction.js'
 
 export interface Stream {
@@ -38,7 +39,10 @@ export async function ensureStream (db: Kysely<Database>, scope: string): Promis
  * lock_timeout holds for the wait that follows.
  */
 export async function lockStream (trx: Transaction<Database>, scope: string): Promise<Stream> {
-  const lock = async () => toStream(await selectStream(trx, scope).where(sql<boolean>`(select ${SETTINGS}) is not null`).forNoKeyUpdate('st').executeTakeFirst())
+  const lock = async () => {
+    const query = selectStream(trx, scope).where(sql<boolean>`(select ${SETTINGS}) is not null`).forNoKeyUpdate('st').compile()
+    return toStream((await trx.executeQuery(withTraits(query, { named: true }))).rows[0])
+  }
   const locked = await lock()
   if (locked !== null) return locked
   await ensureStream(trx, scope)
