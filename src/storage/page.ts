@@ -38,6 +38,10 @@ export interface Page {
  * Reads head, floor and page in one statement, so that they are of one moment; null where the scope is new. The texts of
  * the changes are put together by PostgreSQL and go out untouched. Work is bounded by positions, by the limit and by
  * bytes, whichever ends first.
+ *
+ * The innermost select bounds the scan by LIMIT, of which there can be no more entries than positions. Bounded by a second
+ * condition on server_id alone, the range looks to PostgreSQL like a handful of rows: it would read and sort all 10,000
+ * positions for a page of 100.
  */
 export async function readPage (db: Kysely<Database>, metadata: Metadata, identity: Required<Identity>, { after, limit, until, includeSelf, schema, hiddenTables, excluded }: PageRequest): Promise<Page | null> {
   const from = sql`${String(after)}::bigint`
@@ -67,8 +71,10 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
     ), found as (
       select l.*, sum(l.payload_bytes) over (order by l.server_id) - l.payload_bytes as bytes_before
       from stream s cross join lateral (
-        select * from ${metadata.table('change_log')} c
-        where c.scope_id = s.scope_id and c.server_id > ${from} and c.server_id <= least(s.window_until, ${from} + ${sql.lit(MAX_SCANNED_POSITIONS)})
+        select * from (
+          select * from ${metadata.table('change_log')} e where e.scope_id = s.scope_id and e.server_id > ${from}
+          order by e.server_id limit least(s.window_until - ${from}, ${sql.lit(MAX_SCANNED_POSITIONS)})) c
+        where c.server_id <= least(s.window_until, ${from} + ${sql.lit(MAX_SCANNED_POSITIONS)})
           and (${includeSelf}::boolean or c.source_no is distinct from (select source_no from self))
           and (${schema}::text is null or c.table_id in (select t.table_id from ${metadata.table('synced_table')} t where t.schema_name = ${schema}::text))
           ${hiddenTables.length === 0 ? sql`` : sql`and c.table_id not in (${sql.join(hiddenTables.map(id => sql.lit(id)))})`}
