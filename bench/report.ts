@@ -50,7 +50,7 @@ function spread ({ lowest, highest }: Result): string {
 
 function targetText ({ target }: Result): string {
   if (target === null) return '–'
-  return 'atLeast' in target ? `≥ ${target.atLeast}` : `≤ ${target.atMost}`
+  return 'atLeast' in target ? `≥ ${short(target.atLeast)}` : `≤ ${short(target.atMost)}`
 }
 
 function latencies ({ latenciesMs }: Side): string {
