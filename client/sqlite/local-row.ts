@@ -36,10 +36,11 @@ export function deleteLocal (context: ApplyContext, table: TableInfo, key: strin
 
 /**
  * Writes the columns that `row` names; others keep their value, or get their default in a new row. Where a unique value is
- * still held by a row whose own change comes later in the window, that row makes way until then.
+ * still held by a row whose own change comes later in the window, that row makes way until then. `isQuiet`: the row itself
+ * is known not to have made way.
  */
-export function writeLocal (context: ApplyContext, table: TableInfo, key: string, row: Row): WriteProblem | null {
-  const parked = unpark(context, table, key)
+export function writeLocal (context: ApplyContext, table: TableInfo, key: string, row: Row, isQuiet = false): WriteProblem | null {
+  const parked = isQuiet ? null : unpark(context, table, key)
   const before = parked ?? expectedRow(context, table, key) ?? null
   const cells = before === null ? row : overlay(before, row)
   const write = (): WriteProblem | null => despiteTriggers(context, table, () => tryWrite(context, table, key, cells))

@@ -7,7 +7,7 @@ import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
 import { imageOfEdit, isFrozen, sentUnheard, setPending, settle } from './pending.js'
 import { noteMissedEdit } from './recheck.js'
-import { forgetRowState, readRowState, writeRowState } from './row-state.js'
+import { forgetRowState, lookAtRow, readRowState, writeRowState, type RowState } from './row-state.js'
 import { dropShadow, foldStates, putShadow, readShadow } from './shadow.js'
 import type { TableInfo } from './table-info.js'
 import { keyProblem } from './wire-key.js'
@@ -17,12 +17,12 @@ import { keyProblem } from './wire-key.js'
  * row in the outbox waits, a row that cannot be shown is kept in shadow; older versions than the known one are passed over.
  */
 export function applyServerState (context: ApplyContext, tableName: string, key: string, told: ServerState): void {
-  const shadow = readShadow(context, tableName, key)
+  const { known, isQuiet } = lookAtRow(context.driver, tableName, key)
+  const shadow = isQuiet ? null : readShadow(context, tableName, key)
   if (shadow !== null && shadow.version > told.version) {
     context.counts.skipped++
     return
   }
-  const known = readRowState(context.driver, tableName, key)
   // A shadow row may be of the known version: it was shown, and had to go when its parent went.
   if (known !== null && (shadow === null ? told.version <= known.version : told.version < known.version)) {
     context.counts.skipped++
@@ -35,13 +35,13 @@ export function applyServerState (context: ApplyContext, tableName: string, key:
   if (table === undefined) return putShadow(context, tableName, key, state, 'unknown-table', 'This version of the app has no such table.')
   const badKey = keyProblem(table, key)
   if (badKey !== null) return putShadow(context, tableName, key, state, 'key', `The key ${badKey}.`)
-  if (isFrozen(context.driver, tableName, key)) return putShadow(context, tableName, key, state, 'frozen', 'The row is being uploaded.')
+  if (!isQuiet && isFrozen(context.driver, tableName, key)) return putShadow(context, tableName, key, state, 'frozen', 'The row is being uploaded.')
 
-  const image = imageOfEdit(context.driver, tableName, key)
+  const image = isQuiet ? undefined : imageOfEdit(context.driver, tableName, key)
   if (known?.version === 0 && !state.deleted && (image === undefined ? known.deleted : image === null && readLocal(context, table, key) === null)) {
     // Deleted here before the server lost the row, and brought back by another device since: two pasts (see histories.ts).
     mergeServerState(context, table, key, new Map(table.columns.map(({ name }) => [name, UNKNOWN_CELL])), state)
-  } else if (image === undefined) takeOver(context, table, key, state)
+  } else if (image === undefined) takeOver(context, table, key, state, known, isQuiet)
   else mergeServerState(context, table, key, image, state)
 }
 
@@ -57,15 +57,16 @@ function recheck (context: ApplyContext, tableName: string, key: string, told: S
 }
 
 /** A row without local edits becomes what the server holds. */
-function takeOver (context: ApplyContext, table: TableInfo, key: string, state: ServerState): void {
-  const read = readState(context, table, key, state)
+function takeOver (context: ApplyContext, table: TableInfo, key: string, state: ServerState, known: RowState | null, isQuiet: boolean): void {
+  const read = readState(context, table, key, state, known)
   if (read === 'kept') return
   if (read === null) deleteLocal(context, table, key)
   else {
-    const problem = writeLocal(context, table, key, read.row)
+    const problem = writeLocal(context, table, key, read.row, isQuiet)
     if (problem !== null) return putShadow(context, table.name, key, state, problem.reason, problem.message)
   }
-  adopt(context, table, key, state, read)
+  // Where triggers of the app write too, putting their rows right may have sent this one to shadow meanwhile.
+  adopt(context, table, key, state, read, isQuiet && context.appTriggers.onSynced.length === 0)
 }
 
 /**
@@ -126,18 +127,18 @@ export function adoptAbsence (context: ApplyContext, table: TableInfo, key: stri
   else setPending(context.driver, table.name, key, null)
 }
 
-function adopt (context: ApplyContext, table: TableInfo, key: string, state: ServerState, read: ReadPayload | null): void {
+function adopt (context: ApplyContext, table: TableInfo, key: string, state: ServerState, read: ReadPayload | null, isQuiet = false): void {
   writeRowState(context.driver, table.name, key,
     { version: state.version, deleted: state.deleted, extra: read?.extra ?? null, jsonColumns: read?.jsonColumns ?? [] }, context.stamp)
-  dropShadow(context, table.name, key, state.version)
+  if (!isQuiet) dropShadow(context, table.name, key, state.version)
   context.counts.applied++
 }
 
 /** The payload read; null for a deleted row; 'kept' where a value has no place here and the row went to shadow. */
-function readState (context: ApplyContext, table: TableInfo, key: string, state: ServerState): ReadPayload | null | 'kept' {
+function readState (context: ApplyContext, table: TableInfo, key: string, state: ServerState, known = readRowState(context.driver, table.name, key)): ReadPayload | null | 'kept' {
   if (state.deleted || state.payload === null) return null
   try {
-    return readPayload(table, key, state.payload, readRowState(context.driver, table.name, key))
+    return readPayload(table, key, state.payload, known)
   } catch (error) {
     putShadow(context, table.name, key, state, 'value', unrepresentable(error))
     return 'kept'

@@ -64,9 +64,9 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   }, maxBodyBytes)
 
   route(app, OPERATIONS.download, async (request, reply) => {
-    const { json, count } = await sync.download(callerOf(request), request.query as DownloadQuery)
-    request.log.info({ oversync: { changes: count, bytes: Buffer.byteLength(json), ...milliseconds({ duration: reply.elapsedTime }) } }, 'sync download')
-    return await sendJson(reply, json)
+    const { bytes, count } = await sync.download(callerOf(request), request.query as DownloadQuery)
+    request.log.info({ oversync: { changes: count, bytes: bytes.length, ...milliseconds({ duration: reply.elapsedTime }) } }, 'sync download')
+    return await sendJson(reply, bytes)
   })
 
   route(app, OPERATIONS.schemaVersion, async (_request, reply) => await sendJson(reply, JSON.stringify({ schema_version: sync.schemaVersion })))
@@ -177,7 +177,7 @@ export async function askApp<T> (request: FastifyRequest, ask: (request: Fastify
   }
 }
 
-export async function sendJson (reply: FastifyReply, json: string): Promise<FastifyReply> {
+export async function sendJson (reply: FastifyReply, json: string | Buffer): Promise<FastifyReply> {
   return await reply.type('application/json; charset=utf-8').send(json)
 }
 

@@ -21,10 +21,14 @@ export interface DownloadContext {
 
 export interface DownloadResult {
   /** The reply, a DownloadResponse as JSON text: payloads in it keep their exact digits. */
-  json: string
+  readonly json: string
+  /** The same in UTF-8, as it goes to a socket. */
+  bytes: Buffer
   /** Changes in the page. */
   count: number
 }
+
+const HEAD = Buffer.from('{"changes":[')
 
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
@@ -39,10 +43,11 @@ export async function download (context: DownloadContext, identity: Required<Ide
   })
   requireKnownCursor(page, request.after, query)
   const hasMore = page.examined < page.windowUntil
-  const json = `{"changes":[${page.changes}],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
+  const tail = `],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
     `"window_until":${page.windowUntil},"floor":${page.floor},"epoch":${JSON.stringify(page.epoch)},` +
     `"source_id":${JSON.stringify(identity.deviceId)},"next_source_change_id":${page.maxChangeId + 1}}`
-  return { json, count: page.count }
+  const bytes = Buffer.concat([HEAD, page.changes, Buffer.from(tail)])
+  return { bytes, count: page.count, get json () { return bytes.toString() } }
 }
 
 /** The query with its defaults. The routes have checked the types; other callers may not have. */

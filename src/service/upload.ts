@@ -8,10 +8,10 @@ import { hasUsed, readLedger, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import { readFailed } from '../storage/materialize-failure.js'
 import type { Metadata } from '../storage/metadata.js'
-import { readRowStates, type RowKey } from '../storage/row-state.js'
-import { ensureSource, findSource, type Source } from '../storage/source.js'
+import { readSourceAndStates, type RowKey } from '../storage/row-state.js'
+import { addSource, findSource, type Source } from '../storage/source.js'
 import { ensureStream, lockStream, type Stream } from '../storage/stream.js'
-import { inTransaction, reading } from '../storage/transaction.js'
+import { inTransactionBegunBy, reading } from '../storage/transaction.js'
 import type { AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
@@ -77,13 +77,11 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
   const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
     registry: snapshot.registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted, olderClient: body.request.epoch === undefined && !trusted
   }))
-  return await inTransaction(db, async trx => {
+  return await inTransactionBegunBy(db, async trx => await lockStream(trx, identity.scope), async (trx, stream) => {
     const budget = new ByteBudget(MAX_TOUCHED_BYTES)
     const spend: Spend = bytes => { budget.spend(bytes) }
-    const stream = await lockStream(trx, identity.scope)
     requireSameHistory(stream, request.epoch)
-    const source = await ensureSource(trx, stream.scopeId, identity)
-    const known = await readKnown(trx, metadata, stream, source, prepared, request, spend)
+    const { source, known } = await readKnown({ trx, metadata, stream, identity, prepared, request, spend })
     const failed = await readFailed(trx, metadata, stream.scopeId, rowsThatMayHaveFailed(prepared, failedTables))
     const settled = await settle({
       trx,
@@ -146,24 +144,39 @@ export function requireSameHistory (stream: Stream, epoch: string | undefined): 
   if (epoch !== undefined && epoch !== stream.epoch) throw new SyncError('history_changed', 'The server\'s history is not the one this device knows.')
 }
 
-/** Reads what the verdicts depend on, set by set. Runs after the statement that took the lock. */
-async function readKnown (trx: Transaction<Database>, metadata: Metadata, stream: Stream, source: Source, prepared: Array<PreparedChange | UnreadableChange>, { epoch, next_source_change_id: expected }: UploadBody['request'], spend: Spend): Promise<Known> {
+interface Reads {
+  trx: Transaction<Database>
+  metadata: Metadata
+  stream: Stream
+  identity: Required<Identity>
+  prepared: Array<PreparedChange | UnreadableChange>
+  request: UploadBody['request']
+  spend: Spend
+}
+
+/** Reads what the verdicts depend on, set by set. Runs after the statement that took the lock. Registers the device where it is new. */
+async function readKnown ({ trx, metadata, stream: { scopeId }, identity, prepared, request, spend }: Reads): Promise<{ source: Source, known: Known }> {
   const keys = new Map<string, RowKey>()
-  const replayable = new Set<number>()
   for (const change of prepared) {
     if ('unreadable' in change) continue
     keys.set(change.row, { tableId: change.table.id, pk: change.pk })
     for (const parent of change.parents) keys.set(parent.row, parent)
-    // A number above all that were used cannot be a replay: most batches need no look into the ledger.
-    if (change.sourceChangeId <= source.maxChangeId) replayable.add(change.sourceChangeId)
   }
+  const found = await readSourceAndStates(trx, metadata, scopeId, identity, [...keys.values()])
+  const source = found.source ?? await addSource(trx, scopeId, identity)
+  // A number above all that were used cannot be a replay: most batches need no look into the ledger.
+  const replayable = new Set(prepared.flatMap(change => 'unreadable' in change || change.sourceChangeId > source.maxChangeId ? [] : [change.sourceChangeId]))
+  const { epoch, next_source_change_id: expected } = request
   return {
-    rows: await readRowStates(trx, metadata, stream.scopeId, [...keys.values()]),
-    ledger: await readLedger(trx, metadata, stream.scopeId, source.no, [...replayable], spend),
-    olderClient: epoch === undefined,
-    numbers: expected === undefined
-      ? null
-      : { highest: source.maxChangeId, hasGap: source.maxChangeId >= expected && await hasUsed(trx, metadata, stream.scopeId, source.no, expected, lowestNumber(prepared)) }
+    source,
+    known: {
+      rows: found.states,
+      ledger: await readLedger(trx, metadata, scopeId, source.no, [...replayable], spend),
+      olderClient: epoch === undefined,
+      numbers: expected === undefined
+        ? null
+        : { highest: source.maxChangeId, hasGap: source.maxChangeId >= expected && await hasUsed(trx, metadata, scopeId, source.no, expected, lowestNumber(prepared)) }
+    }
   }
 }
 

@@ -55,7 +55,6 @@ interface Suspect extends Culprit {
 export async function writeRows (context: WriteRowsContext, rows: RowWrite[], ties: Array<[string, string]>): Promise<RowsOutcome> {
   if (rows.length === 0) return { culprits: new Map(), affected: [] }
   const { trx } = context
-  await sql`savepoint oversync_rows`.execute(trx)
   const affected: AffectedRow[] = []
   const culprits = await writeOrBlame(context, rows, ties, affected)
   if (culprits.size > 0 || affected.length === 0) return { culprits, affected: [] }
@@ -70,7 +69,7 @@ export async function writeRows (context: WriteRowsContext, rows: RowWrite[], ti
 /** Writes the rows, or finds who is to blame. What deletions changed is added to `affected`. */
 async function writeOrBlame (context: WriteRowsContext, rows: RowWrite[], ties: Array<[string, string]>, affected: AffectedRow[]): Promise<Map<number, Culprit>> {
   for (const order of ['upserts-first', 'deletes-first', 'as-requested'] as const) {
-    const failure = await attempt(context, rows, order, affected)
+    const failure = await attempt(context, rows, order, affected, order === 'upserts-first' ? 'oversync_rows' : null)
     if (failure === null) return new Map()
     affected.length = 0
     await sql`rollback to savepoint oversync_rows`.execute(context.trx)
@@ -123,8 +122,7 @@ async function isolate (context: WriteRowsContext, groups: RowWrite[][], culprit
   const { trx } = context
   const rows = groups.flat().filter(({ row }) => !refusedRows.has(row)).sort((a, b) => a.place - b.place)
   if (rows.length === 0) return
-  await sql`savepoint oversync_part`.execute(trx)
-  const failure = await attempt(context, rows, 'as-requested', affected)
+  const failure = await attempt(context, rows, 'as-requested', affected, 'oversync_part')
   if (failure !== null) await sql`rollback to savepoint oversync_part`.execute(trx)
   await sql`release savepoint oversync_part`.execute(trx)
   if (failure === null) return
@@ -148,13 +146,14 @@ async function blame (trx: Transaction<Database>, write: RowWrite, { refused, er
   return { refusal: refusalFor(error, write, column), write, problem: asDatabaseError(error), mayBePlace: mayBePlace(error) }
 }
 
-/** Writes the rows and makes deferred constraints speak. Null where all went well; throws what is not about the rows. */
-async function attempt ({ trx, scope, askMaterializer }: WriteRowsContext, rows: RowWrite[], order: StatementOrder, affected: AffectedRow[]): Promise<Failure | null> {
+/** Writes the rows, after a savepoint where it has a name, and makes deferred constraints speak. Null where all went well; throws what is not about the rows. */
+async function attempt ({ trx, scope, askMaterializer }: WriteRowsContext, rows: RowWrite[], order: StatementOrder, affected: AffectedRow[], savepoint: string | null): Promise<Failure | null> {
   const refused: Refused[] = []
   const found: AffectedRow[] = []
   const context: WriteContext = { trx, scope, askMaterializer }
   try {
-    await sql`set constraints all deferred`.execute(trx)
+    // Both in one message: neither has parameters.
+    await sql`${sql.raw(savepoint === null ? '' : `savepoint ${savepoint};`)} set constraints all deferred`.execute(trx)
     for (const run of splitIntoRuns(rows)) {
       const outcome = await writeRun(context, run, order)
       refused.push(...outcome.refused)

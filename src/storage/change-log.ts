@@ -1,6 +1,7 @@
 import { sql, type Transaction } from 'kysely'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
+import { runNamed } from './statement-traits.js'
 
 /** An applied change of a source, by its source_change_id. */
 export interface LedgerEntry {
@@ -107,7 +108,7 @@ export async function appendEntries (trx: Transaction<Database>, metadata: Metad
     `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last}${entry.digest === null ? '' : `,"d":"${entry.digest}"`}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
   ).join(',') + ']'
   const scope = sql`${String(scopeId)}::bigint`
-  await sql`
+  await runNamed(trx, sql`
     with entry as materialized (
       select * from json_to_recordset(${document}::text::json)
         as x (s bigint, q integer, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, d text, p json)
@@ -123,7 +124,7 @@ export async function appendEntries (trx: Transaction<Database>, metadata: Metad
       update ${metadata.table('stream')} set head = ${String(head)}::bigint where scope_id = ${scope}
     )
     update ${metadata.table('source')} set max_change_id = greatest(max_change_id, ${String(maxChangeId)}::bigint), last_seen = now()
-    where scope_id = ${scope} and source_no = ${sourceNo}::int`.execute(trx)
+    where scope_id = ${scope} and source_no = ${sourceNo}::int`)
 }
 
 /** Takes the number away from entries that an older client has used for a newer change of the row. */

@@ -4,6 +4,7 @@ import {
 } from 'kysely'
 import { asDatabaseError } from './database-error.js'
 import type { Database } from './database.js'
+import { withTraits } from './statement-traits.js'
 
 /** Ending the transaction is not the borrower's to do: the rest would run outside it, statement by statement. */
 const ENDS_TRANSACTION = /^\s*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/i
@@ -57,7 +58,7 @@ class LentConnection implements DatabaseConnection {
   async executeQuery<R> (query: CompiledQuery): Promise<QueryResult<R>> {
     this.#check(query)
     const loan = this.#loan
-    const answer = this.#connection.executeQuery<R>(query)
+    const answer = this.#connection.executeQuery<R>(withTraits(query, { foreign: true }))
     loan.pending.add(answer)
     try {
       const result = await answer

@@ -4,6 +4,7 @@ import type { Identity } from '../options.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
 import { SERVER_SOURCE_ID } from './source.js'
+import { runNamed } from './statement-traits.js'
 import { epochOf } from './stream.js'
 
 export interface PageRequest {
@@ -21,8 +22,8 @@ export interface PageRequest {
 }
 
 export interface Page {
-  /** The changes as JSON text, between commas. */
-  changes: string
+  /** The changes as JSON text, between commas, in UTF-8. */
+  changes: Buffer
   count: number
   /** Position up to which the log has been looked at. */
   examined: number
@@ -37,10 +38,14 @@ export interface Page {
  * Reads head, floor and page in one statement, so that they are of one moment; null where the scope is new. The texts of
  * the changes are put together by PostgreSQL and go out untouched. Work is bounded by positions, by the limit and by
  * bytes, whichever ends first.
+ *
+ * The innermost select bounds the scan by LIMIT, of which there can be no more entries than positions. Bounded by a second
+ * condition on server_id alone, the range looks to PostgreSQL like a handful of rows: it would read and sort all 10,000
+ * positions for a page of 100.
  */
 export async function readPage (db: Kysely<Database>, metadata: Metadata, identity: Required<Identity>, { after, limit, until, includeSelf, schema, hiddenTables, excluded }: PageRequest): Promise<Page | null> {
   const from = sql`${String(after)}::bigint`
-  const { rows } = await sql<{
+  const rows = await runNamed(db, sql<{
     scope_id: string,
     epoch: string,
     head: string,
@@ -50,7 +55,8 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
     found: string,
     sent: string,
     last: string | null,
-    changes: string | null
+    /** A text where the app's own dialect read it. */
+    changes: Buffer | string | null
   }>`
     with stream as (
       select st.scope_id, st.head, st.floor, m.epoch,
@@ -65,8 +71,10 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
     ), found as (
       select l.*, sum(l.payload_bytes) over (order by l.server_id) - l.payload_bytes as bytes_before
       from stream s cross join lateral (
-        select * from ${metadata.table('change_log')} c
-        where c.scope_id = s.scope_id and c.server_id > ${from} and c.server_id <= least(s.window_until, ${from} + ${sql.lit(MAX_SCANNED_POSITIONS)})
+        select * from (
+          select * from ${metadata.table('change_log')} e where e.scope_id = s.scope_id and e.server_id > ${from}
+          order by e.server_id limit least(s.window_until - ${from}, ${sql.lit(MAX_SCANNED_POSITIONS)})) c
+        where c.server_id <= least(s.window_until, ${from} + ${sql.lit(MAX_SCANNED_POSITIONS)})
           and (${includeSelf}::boolean or c.source_no is distinct from (select source_no from self))
           and (${schema}::text is null or c.table_id in (select t.table_id from ${metadata.table('synced_table')} t where t.schema_name = ${schema}::text))
           ${hiddenTables.length === 0 ? sql`` : sql`and c.table_id not in (${sql.join(hiddenTables.map(id => sql.lit(id)))})`}
@@ -90,13 +98,13 @@ export async function readPage (db: Kysely<Database>, metadata: Metadata, identi
       (select count(*)::text from found) as found,
       page.sent, page.last, page.changes
     from stream s
-    cross join (select count(*)::text as sent, max(server_id)::text as last, string_agg(change, ',' order by server_id) as changes from sent) page`.execute(db)
+    cross join (select count(*)::text as sent, max(server_id)::text as last, string_agg(change, ',' order by server_id) as changes from sent) page`, { bytesOf: 'changes' })
   const row = rows[0]
   if (row === undefined) return null
   const windowUntil = Number(row.window_until)
   const cutShort = Number(row.found) === limit || Number(row.sent) < Number(row.found)
   return {
-    changes: row.changes ?? '',
+    changes: Buffer.isBuffer(row.changes) ? row.changes : Buffer.from(row.changes ?? ''),
     count: Number(row.sent),
     examined: cutShort ? Number(row.last) : Math.min(windowUntil, after + MAX_SCANNED_POSITIONS),
     windowUntil,

@@ -5,6 +5,7 @@ import {
 import type { Sql, TransactionSql } from 'postgres'
 import { ACQUIRE_TIMEOUT_MS, ANSWER_TIMEOUT_MS } from '../limits.js'
 import { isConnectionLost } from './database-error.js'
+import { traitsOf, type StatementTraits } from './statement-traits.js'
 
 /**
  * Kysely over postgres.js, for connections that break. The usual dialect takes connections by `reserve()`, which after an
@@ -14,15 +15,15 @@ import { isConnectionLost } from './database-error.js'
  */
 export class PostgresJSDialect implements Dialect {
   readonly #client: Sql
-  readonly #patience: Patience
+  readonly #manners: Manners
 
-  constructor (client: Sql, { answerTimeoutMs = ANSWER_TIMEOUT_MS, acquireTimeoutMs = ACQUIRE_TIMEOUT_MS }: Partial<Patience> = {}) {
+  constructor (client: Sql, { answerTimeoutMs = ANSWER_TIMEOUT_MS, acquireTimeoutMs = ACQUIRE_TIMEOUT_MS, names = false }: Partial<Manners> = {}) {
     this.#client = client
-    this.#patience = { answerTimeoutMs, acquireTimeoutMs }
+    this.#manners = { answerTimeoutMs, acquireTimeoutMs, names }
   }
 
   createDriver (): Driver {
-    return new PostgresJSDriver(this.#client, this.#patience)
+    return new PostgresJSDriver(this.#client, this.#manners)
   }
 
   createAdapter (): DialectAdapter {
@@ -38,27 +39,29 @@ export class PostgresJSDialect implements Dialect {
   }
 }
 
-/** How long is waited for the database. */
-export interface Patience {
-  /** For the answer to a statement. */
+/** How the database is spoken to. */
+export interface Manners {
+  /** Longest wait for the answer to a statement. */
   answerTimeoutMs: number
-  /** For a connection that is free. */
+  /** Longest wait for a connection that is free. */
   acquireTimeoutMs: number
+  /** Whether statements may get names, which live as long as their session. */
+  names: boolean
 }
 
 class PostgresJSDriver implements Driver {
   readonly #client: Sql
-  readonly #patience: Patience
+  readonly #manners: Manners
 
-  constructor (client: Sql, patience: Patience) {
+  constructor (client: Sql, manners: Manners) {
     this.#client = client
-    this.#patience = patience
+    this.#manners = manners
   }
 
   async init (): Promise<void> {}
 
   async acquireConnection (): Promise<DatabaseConnection> {
-    return new PostgresJSConnection(this.#client, this.#patience)
+    return new PostgresJSConnection(this.#client, this.#manners)
   }
 
   async beginTransaction (connection: DatabaseConnection, { isolationLevel, accessMode }: TransactionSettings): Promise<void> {
@@ -84,7 +87,7 @@ class PostgresJSDriver implements Driver {
 
 class PostgresJSConnection implements DatabaseConnection {
   readonly #client: Sql
-  readonly #patience: Patience
+  readonly #manners: Manners
   #transaction: TransactionSql | null = null
   /** Makes postgres.js roll back and take the transaction's connection back. */
   #abandon: (reason: unknown) => void = () => {}
@@ -94,9 +97,9 @@ class PostgresJSConnection implements DatabaseConnection {
   #isEnding = false
   #isReleased = false
 
-  constructor (client: Sql, patience: Patience) {
+  constructor (client: Sql, manners: Manners) {
     this.#client = client
-    this.#patience = patience
+    this.#manners = manners
   }
 
   async begin (options: string): Promise<void> {
@@ -128,21 +131,23 @@ class PostgresJSConnection implements DatabaseConnection {
     this.#isReleased = true
   }
 
-  async executeQuery<R> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+  async executeQuery<R> (query: CompiledQuery): Promise<QueryResult<R>> {
     if (this.#isEnding || this.#isReleased) throw new Error('The transaction is over.')
-    return await this.#execute(sql, parameters)
+    return await this.#execute(query.sql, query.parameters, traitsOf(query))
   }
 
-  async #execute<R> (sql: string, parameters: readonly unknown[]): Promise<QueryResult<R>> {
+  async #execute<R> (sql: string, parameters: readonly unknown[], { foreign = false, named = false, bytesOf }: StatementTraits = {}): Promise<QueryResult<R>> {
     if (this.#lost !== null) throw this.#lost
-    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[])
+    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[], { ...ONE_AT_A_TIME, prepare: named && this.#manners.names })
+    if (!foreign) sendAtOnce(query)
+    if (bytesOf !== undefined) return { rows: readRaw(await this.#inTime(query.raw(), () => this.#transaction !== null || isAtWork(query)) as unknown as RawRows, bytesOf) as R[] }
     const rows = await this.#inTime(query, () => this.#transaction !== null || isAtWork(query))
     return { rows: [...rows] as R[], numAffectedRows: BigInt(rows.count ?? 0) }
   }
 
   /** Waits for a connection and, where `hasConnection` says that it has come, for the answer. */
   async #inTime<T> (answer: PromiseLike<T>, hasConnection: () => boolean): Promise<T> {
-    const { acquireTimeoutMs, answerTimeoutMs } = this.#patience
+    const { acquireTimeoutMs, answerTimeoutMs } = this.#manners
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<never>((_resolve, reject) => {
       const giveUp = (what: string) => { reject(new TooLate(what)) }
@@ -173,6 +178,29 @@ class PostgresJSConnection implements DatabaseConnection {
     throw new Error('The plugin reads no streams.')
   }
 }
+
+/**
+ * Makes postgres.js send a statement with all that belongs to it. By itself it sends one without a name only to ask for the
+ * types of its parameters, and the parameters once it has heard: a second round trip for each, in a transaction under the
+ * stream's lock. It has no option against that; where a later version decides otherwise than by this field, statements take
+ * two trips again, and test/server/round-trips.test.ts fails.
+ */
+function sendAtOnce (query: object): void {
+  Object.defineProperty(query, 'describeFirst', { get: () => false, set () {} })
+}
+
+type RawRows = Array<Array<Buffer | null>> & { columns: Array<{ name: string }> }
+
+/** Rows whose columns are texts but for one, which stays as it came. */
+function readRaw (rows: RawRows, bytesOf: string): Array<Record<string, string | Buffer | null>> {
+  return [...rows].map(values => Object.fromEntries(rows.columns.map(({ name }, i) => {
+    const value = values[i] ?? null
+    return [name, name === bytesOf ? value : value?.toString() ?? null]
+  })))
+}
+
+/** Called when a statement has been sent: false keeps postgres.js from sending another before its answer, where it could get stuck behind it. */
+const ONE_AT_A_TIME = { onexecute: () => false }
 
 /** Patience is over. Nothing is known of the connection. */
 class TooLate extends Error {

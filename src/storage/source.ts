@@ -22,10 +22,8 @@ export async function findSource (db: Kysely<Database>, scopeId: number, identit
   return row === undefined ? null : { no: row.source_no, maxChangeId: Number(row.max_change_id) }
 }
 
-/** A device of a scope, registered where it is new. Needs the stream lock, which makes the next number safe. */
-export async function ensureSource (trx: Transaction<Database>, scopeId: number, identity: Identity): Promise<Source> {
-  const found = await findSource(trx, scopeId, identity)
-  if (found !== null) return found
+/** Registers a device that is not there. Needs the stream lock, which makes the next number safe. */
+export async function addSource (trx: Transaction<Database>, scopeId: number, identity: Identity): Promise<Source> {
   const { no } = await trx.insertInto('source')
     .columns(['scope_id', 'source_no', 'user_id', 'source_id', 'max_change_id'])
     .expression(eb => eb.selectFrom('source').where('scope_id', '=', String(scopeId)).select(({ fn, val }) => [

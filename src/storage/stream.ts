@@ -1,5 +1,7 @@
-import type { Kysely, Transaction } from 'kysely'
+import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Database } from './database.js'
+import { withTraits } from './statement-traits.js'
+import { SETTINGS } from './transaction.js'
 
 export interface Stream {
   scopeId: number
@@ -32,12 +34,19 @@ export async function ensureStream (db: Kysely<Database>, scope: string): Promis
 /**
  * Locks the stream until the end of the transaction and reads it: one writer a scope, so that positions are in the order
  * of commit. Reads that the lock guards belong into later statements: this one's snapshot is older than the lock.
+ *
+ * Makes the transaction's settings first: a condition that mentions no column is judged before any row is read, so that
+ * lock_timeout holds for the wait that follows.
  */
 export async function lockStream (trx: Transaction<Database>, scope: string): Promise<Stream> {
-  const locked = toStream(await selectStream(trx, scope).forNoKeyUpdate('st').executeTakeFirst())
+  const lock = async () => {
+    const query = selectStream(trx, scope).where(sql<boolean>`(select ${SETTINGS}) is not null`).forNoKeyUpdate('st').compile()
+    return toStream((await trx.executeQuery(withTraits(query, { named: true }))).rows[0])
+  }
+  const locked = await lock()
   if (locked !== null) return locked
   await ensureStream(trx, scope)
-  return toStream(await selectStream(trx, scope).forNoKeyUpdate('st').executeTakeFirst()) as Stream
+  return await lock() as Stream
 }
 
 function selectStream (db: Kysely<Database>, scope: string) {

@@ -1,0 +1,47 @@
+import { createBrotliCompress, createGzip, constants } from 'node:zlib'
+import { Readable } from 'node:stream'
+import Fastify from 'fastify'
+import oversync from 'fastify-oversync'
+import { SYNCED_TABLES } from './tables.js'
+
+/** The measured server, told by messages of its parent what to do. Its sign-in costs nothing. */
+const app = Fastify({ bodyLimit: 64 * 1024 * 1024 })
+await app.register(oversync, {
+  tables: SYNCED_TABLES,
+  preparedStatements: process.env['BENCH_PREPARED'] === 'true',
+  getIdentity: ({ headers }) => ({ userId: headers['x-user'] as string, deviceId: headers['x-device'] as string })
+})
+
+const STREAMS = {
+  gzip: () => createGzip({ level: 1 }),
+  br: () => createBrotliCompress({ params: { [constants.BROTLI_PARAM_QUALITY]: 1 } })
+}
+
+// As an app would compress its replies.
+app.addHook('onSend', async (request, reply, payload) => {
+  const encoding = request.headers['accept-encoding']
+  if (!Buffer.isBuffer(payload) || (encoding !== 'gzip' && encoding !== 'br')) return payload
+  reply.header('content-encoding', encoding).removeHeader('content-length')
+  return Readable.from([payload]).pipe(STREAMS[encoding]())
+})
+
+process.on('message', obey)
+let isClosing = false
+// Whoever started it is gone.
+process.on('disconnect', () => { process.exit(isClosing ? 0 : 1) })
+
+async function obey (message: unknown): Promise<void> {
+  if (message === 'start') process.send?.(await app.listen({ host: '127.0.0.1', port: 0 }))
+  if (message === 'usage') process.send?.(usage())
+  if (message === 'close') {
+    isClosing = true
+    app.server.closeAllConnections()
+    await app.close()
+    process.disconnect()
+  }
+}
+
+function usage () {
+  const { user, system } = process.cpuUsage()
+  return { cpuMs: (user + system) / 1_000, rssMb: process.memoryUsage.rss() / 2 ** 20, peakMb: process.resourceUsage().maxRSS / 2 ** 10 }
+}

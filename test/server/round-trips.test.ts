@@ -1,0 +1,137 @@
+// What an upload and a page cost, counted and not timed: round trips to the database, statements, and rows that are looked at.
+import t, { type Test } from 'tap'
+import { createBusinessSchema } from '../../examples/server/business-schema.js'
+import type { UploadChange } from '../../src/contract/upload-change.js'
+import type { OversyncOptions } from '../../src/index.js'
+import { MAX_SCANNED_POSITIONS } from '../../src/limits.js'
+import { caller, del, john, put, startApp, uuid, verdicts, type Caller } from '../helpers/app.js'
+import { countTrips, type Counted } from '../helpers/count-trips.js'
+import { freshDb } from '../helpers/db.js'
+
+interface World extends Counted {
+  phone: Caller
+  tablet: Caller
+}
+
+async function build (t: Test, options: Partial<OversyncOptions> = {}, instance: { prepare?: boolean } = {}): Promise<World> {
+  const { url, sql } = await freshDb(t)
+  await createBusinessSchema(sql)
+  const counted = countTrips(t, url, instance)
+  const app = await startApp(t, { database: counted.client, ...options })
+  const [phone, tablet] = [caller(app, 'ann', 'phone'), caller(app, 'ann', 'tablet')]
+  // The stream, the source and the epochs are there.
+  await phone.upload([put(1, 'users', uuid(1), john())])
+  await tablet.download({ epoch: await tablet.epoch() })
+  return { ...counted, phone, tablet }
+}
+
+/** Inserts of users from a number on. */
+function users (count: number, from: number): UploadChange[] {
+  return Array.from({ length: count }, (_, i) => put(from + i, 'users', uuid(from + i), john()))
+}
+
+t.test('an upload of new rows waits for the database eight times, however many they are', async t => {
+  const { count, phone } = await build(t)
+  for (const [size, from] of [[1, 100], [10, 200], [500, 300]] as const) {
+    const { trips, statements } = await count(async () => { await phone.upload(users(size, from)) })
+    t.equal(trips, 8, `${size} rows`)
+    t.equal(statements.length, 8, `one statement each: ${statements.map(text => text.slice(0, 40)).join(' | ')}`)
+  }
+})
+
+t.test('each further table, verb or set of columns of a batch costs one more, and each look into the ledger a few', async t => {
+  const { count, phone } = await build(t)
+  const trips = async (changes: UploadChange[], expected: string[]): Promise<number> => {
+    let answer: string[] = []
+    const counted = await count(async () => { answer = verdicts(await phone.upload(changes)) })
+    t.strictSame(answer, expected)
+    t.equal(counted.statements.length, counted.trips)
+    return counted.trips
+  }
+  const family = [put(2, 'users', uuid(2), john()), put(3, 'posts', uuid(3), { title: 't', author_id: uuid(2) })]
+  t.equal(await trips(family, ['2 applied v1', '3 applied v1']), 9, 'two tables')
+  t.equal(await trips([put(4, 'users', uuid(2), john('Jane'), 1), put(5, 'users', uuid(4), john())], ['4 applied v2', '5 applied v1']), 9, 'an edit and a new row')
+  t.equal(await trips([put(6, 'users', uuid(4), john('A'), 1), put(7, 'users', uuid(4), john('B'), 2)], ['6 applied v2', '7 applied v3']), 9, 'two changes of a row')
+  t.equal(await trips([del(8, 'posts', uuid(3), 1)], ['8 applied v2']), 8, 'a deletion')
+  t.equal(await trips([put(8, 'users', uuid(4), john('C'), 1), put(9, 'users', uuid(4), john('C'), 1)], ['8 invalid source_change_id_reused', '9 conflict v3']), 8, 'a used number and a conflict')
+  t.equal(await trips(family, ['2 applied v1 row v2', '3 applied v1 row v2 deleted']), 8, 'replays of what has moved on')
+})
+
+t.test('a handshake, a page and a poll at the head are few statements, each in one round trip', async t => {
+  const { count, phone, tablet } = await build(t)
+  await phone.upload(users(300, 10))
+  const handshake = await count(async () => { await phone.uploadText('{}') })
+  t.strictSame([handshake.trips, handshake.statements.length], [2, 2], 'handshake')
+  const page = await count(async () => { t.equal((await tablet.download({ limit: 300 })).changes.length, 300) })
+  t.strictSame([page.trips, page.statements.length], [1, 1], 'page')
+  const poll = await count(async () => { t.equal((await tablet.download({ after: 301 })).changes.length, 0) })
+  t.strictSame([poll.trips, poll.statements.length], [1, 1], 'poll')
+})
+
+t.test('a page looks at as many log entries as it sends, by the index; one of own rows at a bounded number', async t => {
+  const { client, count, phone, tablet } = await build(t)
+  await phone.upload(users(3_000, 10))
+  await client.unsafe(`
+    insert into sync.change_log (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes)
+    select scope_id, server_id + g * 3001, source_no, source_change_id + g * 10000, table_id, op, pk || g, version, payload, payload_bytes from sync.change_log, generate_series(1, 3) g;
+    update sync.stream set head = 12004`)
+  // Among many streams the planner takes a range of one for shorter than it is.
+  await client.unsafe(`
+    insert into sync.scope (name) select 'user ' || g from generate_series(1, 20) g;
+    insert into sync.change_log (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes)
+    select s.scope_id, l.server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes from sync.change_log l, sync.scope s where s.name like 'user %' and l.server_id <= 10000 order by s.scope_id, l.server_id`)
+  await client.unsafe('vacuum analyze sync.change_log')
+  const scanned = async (reader: Caller, query: Record<string, number | boolean>): Promise<number[]> => {
+    const { statements: [text = ''], parameters: [values = []] } = await count(async () => { await reader.download(query) })
+    const [plan] = await client.unsafe(`explain (analyze, format json) ${text}`, values as never[])
+    return logScans((plan as unknown as { 'QUERY PLAN': Array<{ Plan: Plan }> })['QUERY PLAN'][0]?.Plan as Plan)
+  }
+  t.strictSame(await scanned(tablet, { limit: 1_000 }), [1_000])
+  t.strictSame(await scanned(tablet, { limit: 1_000, include_self: true }), [1_000])
+  t.strictSame(await scanned(tablet, { limit: 10, after: 11_000 }), [10])
+  t.strictSame(await scanned(tablet, { after: 12_004 }), [0])
+  t.strictSame(await scanned(tablet, { after: 100, until: 120, limit: 1_000 }), [20], 'a window that was frozen')
+  t.strictSame(await scanned(phone, {}), [MAX_SCANNED_POSITIONS], 'own rows')
+})
+
+interface Plan { 'Node Type': string, 'Relation Name'?: string, 'Actual Rows': number, 'Actual Loops': number, 'Rows Removed by Filter'?: number, Plans?: Plan[] }
+
+/** Entries that each scan of the log looked at. Throws where one does not go by the index. */
+function logScans (plan: Plan): number[] {
+  const below = (plan.Plans ?? []).flatMap(logScans)
+  if (plan['Relation Name'] !== 'change_log') return below
+  if (plan['Node Type'] !== 'Index Scan') throw new Error(`The log is read by a ${plan['Node Type']}.`)
+  return [...below, (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0)) * plan['Actual Loops']]
+}
+
+t.test('statements have names where the option says so and the instance allows it, and only those of every request', async t => {
+  for (const [preparedStatements, prepare, expected] of [[true, true, 4], [false, true, 0], [true, false, 0]] as const) {
+    const { client, count, phone, tablet } = await build(t, { preparedStatements }, { prepare })
+    for (const round of [1, 2]) {
+      const { trips } = await count(async () => { await phone.upload(users(20, round * 100)) })
+      t.equal(trips, 8)
+      const page = await count(async () => { t.equal((await tablet.download({ after: (round - 1) * 20 })).changes.length, 21) })
+      t.equal(page.trips, 1)
+    }
+    const [row] = await client.unsafe("select count(*)::int as n from pg_prepared_statements where statement not like '%pg_catalog.pg_type%'")
+    t.equal(row?.['n'], expected, `preparedStatements ${String(preparedStatements)}, prepare ${String(prepare)}`)
+  }
+})
+
+t.test('statements of the app\'s own code take parameters of any kind', async t => {
+  const seen: unknown[] = []
+  const { phone } = await build(t, {
+    beforeApply: async ({ trx }) => {
+      const { rows } = await trx.executeQuery({
+        sql: 'select $1::json as document, $2::timestamptz as at, $3::int[] as list, $4::bytea as bytes',
+        parameters: [{ a: 1 }, new Date(0), [1, 2], new Uint8Array([7])],
+        query: { kind: 'RawNode' } as never,
+        queryId: { queryId: 'kinds' } as never
+      })
+      seen.push(rows[0])
+    }
+  })
+  t.strictSame(verdicts(await phone.upload(users(1, 50))), ['50 applied v1'])
+  t.match(seen.at(-1), { document: { a: 1 }, at: new Date(0) })
+  t.equal(Buffer.from((seen.at(-1) as { bytes: Buffer }).bytes).toString('hex'), '07')
+})
