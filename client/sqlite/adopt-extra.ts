@@ -2,12 +2,11 @@ import { READ_CHUNK_ROWS } from '../limits.js'
 import { membersOf } from '../http/json-text.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { afterTakingOver, settleUndecided } from './apply.js'
-import { overlay } from './cell.js'
 import { reviveFailed } from './held.js'
 import { readLocal, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
-import { imageOfEdit, setPending } from './pending.js'
 import { readNames, writeRowState } from './row-state.js'
+import { completeImages } from './shape.js'
 import type { TableInfo } from './table-info.js'
 
 interface ExtraRow { key: string, server_version: number, extra: string, json_columns: string | null }
@@ -52,8 +51,7 @@ function adoptRow (context: ApplyContext, table: TableInfo, stored: ExtraRow): v
   const read = readExtra(table, stored)
   if (read === null || readLocal(context, table, stored.key) === null) return
   if (writeLocal(context, table, stored.key, read.row) !== null) return
-  const image = imageOfEdit(context.driver, table.name, stored.key)
-  if (image != null) setPending(context.driver, table.name, stored.key, overlay(image, read.row))
+  completeImages(context.driver, table.name, stored.key, read.row)
   writeRowState(context.driver, table.name, stored.key,
     { version: stored.server_version, deleted: false, extra: read.extra, jsonColumns: read.jsonColumns }, context.stamp)
 }

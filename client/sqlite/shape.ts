@@ -1,6 +1,6 @@
 import type { Driver } from '../drivers/driver.js'
 import { READ_CHUNK_ROWS } from '../limits.js'
-import { decodeRow, encodeRow, NULL_CELL, type Cell, type Row } from './cell.js'
+import { decodeRow, encodeRow, NULL_CELL, overlay, type Cell, type Row } from './cell.js'
 import type { ColumnInfo, KeyColumn, TableInfo } from './table-info.js'
 import { decodeValue, encodeCell, Unrepresentable } from './wire-values.js'
 
@@ -42,9 +42,22 @@ function retype (was: ColumnInfo, column: ColumnInfo, cell: Cell): Cell {
   }
 }
 
+/** Where images of local work are kept. */
+const BOOKS = [['_sync_pending', 'id', ['image', 'sent']], ['_sync_held', 'id', ['image']], ['_sync_outbox', 'source_change_id', ['image', 'sent', 'sent_before']]] as const
+
+/** Columns that came to be here with values that the server's row has had all along, and every change of the row with it. */
+export function completeImages (driver: Driver, table: string, key: string, more: Row): void {
+  for (const [book, id, columns] of BOOKS) {
+    for (const column of columns) {
+      const found = driver.all<{ id: number, image: string }>(`select ${id} as id, ${column} as image from ${book} where tbl = ? and key = ? and ${column} is not null and ${column} <> 'deleted'`, [table, key])[0]
+      if (found !== undefined) driver.run(`update ${book} set ${column} = ? where ${id} = ?`, [encodeRow(overlay(decodeRow(found.image), more)), found.id])
+    }
+  }
+}
+
 /** Rewrites the images of a table's local work. */
 export function translateImages (driver: Driver, table: TableInfo, translate: Translate): void {
-  for (const [book, id, columns] of [['_sync_pending', 'id', ['image', 'sent']], ['_sync_held', 'id', ['image']], ['_sync_outbox', 'source_change_id', ['image', 'sent', 'sent_before']]] as const) {
+  for (const [book, id, columns] of BOOKS) {
     for (const column of columns) {
       for (let after = 0; ;) {
         const rows = driver.all<{ id: number, image: string }>(

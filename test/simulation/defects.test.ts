@@ -21,6 +21,6 @@ t.test('a defect whose snippet is no longer in the source fails loudly', async t
   const change = { file: 'a.ts', find: 'one', replace: 'two' }
   t.equal(changeSource('one', [change]), 'two')
   t.equal(changeSource('one', [{ ...change, replace: '$&' }]), '$&')
-  t.throws(() => changeSource('none', [change]), { message: 'a.ts has this snippet 0 times: one' })
+  t.throws(() => changeSource('two', [change]), { message: 'a.ts has this snippet 0 times: one' })
   t.throws(() => changeSource('one one', [change]), { message: 'a.ts has this snippet 2 times: one' })
 })

@@ -13,8 +13,8 @@ export const DEFECTS: Defect[] = [
     from: 1,
     changes: [{
       file: 'src/storage/stream.ts',
-      find: "const locked = toStream(await selectStream(trx, scope).forNoKeyUpdate('st').executeTakeFirst())",
-      replace: 'const locked = toStream(await selectStream(trx, scope).executeTakeFirst())'
+      find: ".forNoKeyUpdate('st').compile()",
+      replace: '.compile()'
     }]
   },
   {
@@ -24,10 +24,13 @@ export const DEFECTS: Defect[] = [
       { file: 'src/service/upload.ts', find: "import type { Kysely, Transaction } from 'kysely'", replace: "import { sql, type Kysely, type Transaction } from 'kysely'" },
       {
         file: 'src/service/upload.ts',
-        find: 'const stream = await lockStream(trx, identity.scope)',
-        replace: `const stream = await ensureStream(db, identity.scope)
+        find: 'async trx => await lockStream(trx, identity.scope), async (trx, stream) => {',
+        replace: `async () => {
+    const stream = await ensureStream(db, identity.scope)
     const { rows: [given] } = await sql\`update sync.stream set head = head + \${changes.length} where scope_id = \${String(stream.scopeId)}::bigint returning head\`.execute(db)
-    stream.head = Number(given.head) - changes.length`
+    stream.head = Number(given.head) - changes.length
+    return stream
+  }, async (trx, stream) => {`
       },
       { file: 'src/storage/change-log.ts', find: 'set head = ${String(head)}::bigint where', replace: 'set head = greatest(head, ${String(head)}::bigint) where' }
     ]
@@ -46,10 +49,10 @@ export const DEFECTS: Defect[] = [
       },
       {
         file: 'src/service/upload.ts',
-        find: 'ledger: await readLedger(trx, metadata, stream.scopeId, source.no, [...replayable], spend),',
+        find: 'ledger: await readLedger(trx, metadata, scopeId, source.no, [...replayable], spend),',
         replace: `ledger: new Map([
-      ...prepared.flatMap(({ sourceChangeId: id }) => { const at = globalThis.gate?.get(\`\${stream.scopeId} \${source.no} \${id}\`); return at === undefined ? [] : [[id, at]] }),
-      ...await readLedger(trx, metadata, stream.scopeId, source.no, [...replayable], spend)
+      ...prepared.flatMap(({ sourceChangeId: id }) => { const at = globalThis.gate?.get(\`\${scopeId} \${source.no} \${id}\`); return at === undefined ? [] : [[id, at]] }),
+      ...await readLedger(trx, metadata, scopeId, source.no, [...replayable], spend)
     ]),`
       }
     ]
@@ -84,7 +87,7 @@ export const DEFECTS: Defect[] = [
   {
     name: 'a download overwrites an edit',
     from: 1,
-    changes: [{ file: 'client/sqlite/server-row.ts', find: 'else mergeServerState(context, table, key, image, state)', replace: 'else takeOver(context, table, key, state)' }]
+    changes: [{ file: 'client/sqlite/server-row.ts', find: 'else mergeServerState(context, table, key, image, state)', replace: 'else takeOver(context, table, key, state, known, false)' }]
   },
   {
     name: 'rows are applied by REPLACE',
