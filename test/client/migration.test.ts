@@ -223,3 +223,26 @@ t.test('keys of several columns and rows that cannot travel come through a migra
   await less.reopen({ tables: ['x', 'left_out'] }).client.syncOnce()
   t.match(server.payload('left_out', 'k'), { v: 'w' }, 'a table that this version leaves out is noted too')
 })
+
+t.test('a new column that the server\'s row has had all along belongs to changes on their way too: a later edit does not empty it (F7, B3)', async t => {
+  const { server, device } = await inStep(t)
+  server.write('notes', 'a', { id: 'a', title: 'one', n: 1, old: 'x', tag: 'theirs' })
+  await device.client.syncOnce()
+  device.db.exec("update notes set n = 5 where id = 'a'")
+  server.onRequest = ({ body }, answer) => {
+    const response = answer()
+    if (body?.includes('"n":5') === true) throw new TypeError('fetch failed')
+    return response
+  }
+  await t.rejects(device.client.uploadOnce(), { code: 'network' }, 'applied, and nobody heard')
+  server.onRequest = (_, answer) => answer()
+  device.db.exec("update notes set title = 'later' where id = 'a'")
+  await device.client.migrate(() => { device.db.exec('alter table notes add column tag text') })
+  t.same(device.all("select tag from notes where id = 'a'"), [{ tag: 'theirs' }])
+  await device.client.uploadOnce()
+  server.write('notes', 'a', { id: 'a', title: 'one', n: 5, old: 'x', tag: 'newer' }) // a peer edits that column meanwhile
+  await device.client.syncOnce()
+  t.same(server.payload('notes', 'a'), { id: 'a', title: 'later', n: 5, old: 'x', tag: 'newer' })
+  t.same(device.client.conflicts(), [])
+  isQuiet(t, device)
+})

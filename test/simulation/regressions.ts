@@ -19,5 +19,23 @@ export const REGRESSION_STORIES: Array<{ found: string, story: Story }> = [
         { do: 'call', device: 1, call: 'syncOnce', fates: [], servers: 36, cutAt: 7, during: {} }
       ]
     }
+  },
+  {
+    found: 'a row of a batch that was applied unheard, with a column that the app has only since: the next edit was taken for one that empties the column',
+    story: {
+      seed: 214,
+      tables: ['authors', 'posts'],
+      devices: [{ user: 0, batchSize: 1, pageSize: 100, isOld: false }, { user: 0, batchSize: 1, pageSize: 1, isOld: true }, { user: 0, batchSize: 3, pageSize: 100, isOld: false }],
+      steps: [
+        { do: 'call', device: 1, call: 'uploadOnce', fates: ['deliver', 'deliver', 'deliver'], servers: 13, cutAt: 14, during: {} },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'posts', op: 'loose', key: 1, to: 1, groups: ['a'], token: 'B3.0.0' }, { table: 'authors', op: 'append', key: 1, to: 1, groups: ['b'], token: 'B3.0.1' }] } },
+        { do: 'edit', device: 0, edit: { statements: [{ table: 'posts', op: 'append', key: 1, to: 1, groups: ['c'], token: 'A4.0.1' }] } },
+        { do: 'call', device: 0, call: 'uploadOnce', fates: [], servers: 0, cutAt: 12, during: {} },
+        { do: 'call', device: 1, call: 'syncOnce', fates: ['deliver', 'deliver', 'commit cut', 'deliver', 'deliver'], servers: 53, cutAt: 11, during: {} },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'posts', op: 'upsert', key: 1, to: 1, groups: ['a'], token: 'B15.0.0' }, { table: 'authors', op: 'replace', key: 1, to: 1, groups: ['a'], token: 'B15.0.1' }] } },
+        { do: 'upgrade', device: 1, how: 'migrate' },
+        { do: 'call', device: 1, call: 'uploadOnce', fates: [], servers: 7, cutAt: 5, during: {} }
+      ]
+    }
   }
 ]
