@@ -1,4 +1,4 @@
-import { paint } from '../shared/terminal.js'
+import { paint } from '../common/terminal.js'
 
 /* Prints the story: a heading for each scene, and below it what happened, one fact a line. */
 

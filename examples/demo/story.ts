@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
-import { COMPARED_TABLES, contentsOfDevice, contentsOfPostgres } from '../shared/compare.js'
-import { openDevice, type Device } from '../shared/device.js'
-import { bad, good, printTable } from '../shared/terminal.js'
+import { COMPARED_TABLES, contentsOfDevice, contentsOfPostgres } from '../common/compare.js'
+import { openDevice, type Device } from '../common/device.js'
+import { bad, good, printTable } from '../common/terminal.js'
 import { heading, plain, say } from './narrator.js'
 
 export interface Stage {

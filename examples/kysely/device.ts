@@ -2,7 +2,7 @@ import Database from 'better-sqlite3'
 import { createSyncClient, type SyncClient } from 'fastify-oversync/client'
 import { betterSqlite3 } from 'fastify-oversync/client/better-sqlite3'
 import { Kysely, SqliteDialect } from 'kysely'
-import { signIn } from '../shared/sign-in.js'
+import { signIn } from '../common/sign-in.js'
 import { LOCAL_TABLES, type AppDatabase } from './app-database.js'
 import { mergePosts } from './merge-posts.js'
 

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { startPostgres } from '../../scripts/embedded-postgres.mjs'
-import { ownDatabase } from '../shared/own-database.js'
+import { ownDatabase } from '../common/own-database.js'
 import { buildServer } from '../server/build-server.js'
 import { openDevice, type Device } from './device.js'
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { App } from '../shared/device.js'
+import type { App } from '../common/device.js'
 
 /* What the simulated app does with its tables: plain SQL on its own connection. */
 

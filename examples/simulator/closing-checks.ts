@@ -1,6 +1,6 @@
 import type { Sql } from 'postgres'
-import { contentsOfDevice, contentsOfPostgres, difference } from '../shared/compare.js'
-import type { Device } from '../shared/device.js'
+import { contentsOfDevice, contentsOfPostgres, difference } from '../common/compare.js'
+import type { Device } from '../common/device.js'
 import { readStream, type Stream } from './stream.js'
 import type { World } from './world.js'
 

@@ -1,4 +1,4 @@
-import { bad, good, paint, printTable } from '../shared/terminal.js'
+import { bad, good, paint, printTable } from '../common/terminal.js'
 import type { Listener, Report } from './run.js'
 import { SCENARIOS } from './scenarios.js'
 

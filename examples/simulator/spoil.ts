@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Sql } from 'postgres'
-import type { Device } from '../shared/device.js'
+import type { Device } from '../common/device.js'
 import { freshDevice } from './closing-checks.js'
 import type { Stage } from './stage.js'
 import type { World } from './world.js'

@@ -5,7 +5,7 @@ import path from 'node:path'
 import postgres, { type Sql } from 'postgres'
 import { startPostgres } from '../../scripts/embedded-postgres.mjs'
 import { buildServer } from '../server/build-server.js'
-import { ownDatabase } from '../shared/own-database.js'
+import { ownDatabase } from '../common/own-database.js'
 
 /** Where scenarios are played: a server, and a folder for the devices' files. */
 export interface Stage {

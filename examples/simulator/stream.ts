@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3'
-import { contentsOfDevice, type Contents } from '../shared/compare.js'
-import { localTables } from '../shared/local-tables.js'
+import { contentsOfDevice, type Contents } from '../common/compare.js'
+import { localTables } from '../common/local-tables.js'
 
 /** A user's stream as GET /sync/download tells it, and the rows that follow from it without any client. */
 export interface Stream {

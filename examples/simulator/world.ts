@@ -2,8 +2,8 @@ import path from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { setTimeout as pause } from 'node:timers/promises'
 import { SyncClientError, type SyncClientOptions, type SyncReport } from 'fastify-oversync/client'
-import { installApp, signInTo, type App, type Device } from '../shared/device.js'
-import { signIn } from '../shared/sign-in.js'
+import { installApp, signInTo, type App, type Device } from '../common/device.js'
+import { signIn } from '../common/sign-in.js'
 import type { Stage } from './stage.js'
 
 /** What one check found: `problem` is null where the claim holds. */

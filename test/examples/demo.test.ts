@@ -1,7 +1,7 @@
 import Database from 'better-sqlite3'
 import t from 'tap'
-import { contentsOfDevice } from '../../examples/shared/compare.js'
-import { LOCAL_TABLES } from '../../examples/shared/local-tables.js'
+import { contentsOfDevice } from '../../examples/common/compare.js'
+import { LOCAL_TABLES } from '../../examples/common/local-tables.js'
 import { runNode } from '../helpers/run.js'
 
 t.test('the demo tells its story to the end, finds all devices equal to PostgreSQL and leaves with 0', async t => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Device } from '../../shared/device.js'
+import type { Device } from '../../common/device.js'
 import { addPost, addUser, counts } from '../app-data.js'
 import type { Scenario } from '../scenario.js'
 

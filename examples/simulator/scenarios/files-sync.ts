@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { localTables } from '../../shared/local-tables.js'
+import { localTables } from '../../common/local-tables.js'
 import { counts } from '../app-data.js'
 import type { Scenario } from '../scenario.js'
-import type { App } from '../../shared/device.js'
+import type { App } from '../../common/device.js'
 
 const BODIES: Record<string, Buffer | null> = {
   empty: Buffer.alloc(0),

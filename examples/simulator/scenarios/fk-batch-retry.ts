@@ -1,4 +1,4 @@
-import { localTables } from '../../shared/local-tables.js'
+import { localTables } from '../../common/local-tables.js'
 import { addPost, addUser, counts } from '../app-data.js'
 import type { Scenario } from '../scenario.js'
 

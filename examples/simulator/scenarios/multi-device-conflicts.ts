@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { TableOption } from 'fastify-oversync/client'
-import { TABLES } from '../../shared/local-tables.js'
+import { TABLES } from '../../common/local-tables.js'
 import { addPost, readPost, removePost, setContent, setTitle } from '../app-data.js'
 import type { Scenario } from '../scenario.js'
 

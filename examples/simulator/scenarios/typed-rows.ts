@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { App } from '../../shared/device.js'
+import type { App } from '../../common/device.js'
 import { counts } from '../app-data.js'
 import type { Scenario } from '../scenario.js'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { SyncClientError } from 'fastify-oversync/client'
-import { localTables } from '../../shared/local-tables.js'
-import { signIn } from '../../shared/sign-in.js'
+import { localTables } from '../../common/local-tables.js'
+import { signIn } from '../../common/sign-in.js'
 import { addPost, addUser, names, removeUser, setTitle, titles } from '../app-data.js'
 import type { Scenario } from '../scenario.js'
 
