@@ -1,6 +1,5 @@
-import fs from 'node:fs'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
+import { readArguments, readCount, readOutputFile, UsageError } from '../examples/common/command-line.js'
 import type { Family } from './scenario.js'
 import { FAMILIES } from './families.js'
 
@@ -15,6 +14,17 @@ export interface BenchOptions {
   /** File for the report; null for none. */
   report: string | null
 }
+
+const OPTIONS = {
+  only: { type: 'string', multiple: true },
+  quick: { type: 'boolean' },
+  long: { type: 'boolean' },
+  rounds: { type: 'string' },
+  json: { type: 'string' },
+  report: { type: 'string' },
+  list: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' }
+} as const
 
 const ROUNDS = 5
 const QUICK_ROUNDS = 3
@@ -35,12 +45,9 @@ export const HELP = `Measures fastify-oversync against what the database, SQLite
 
 DATABASE_URL names a PostgreSQL to measure in place of the throw-away one; databases are made there and dropped.`
 
-/** A sentence for whoever typed the command. */
-export class UsageError extends Error {}
-
 /** What the command line asks for: a run, or a text to print. Throws a UsageError. */
 export function readOptions (args: string[], today: string): BenchOptions | 'help' | 'list' {
-  const values = parse(args)
+  const values = readArguments(args, OPTIONS)
   if (values.help === true) return 'help'
   if (values.list === true) return 'list'
   const only = values.only ?? []
@@ -50,29 +57,9 @@ export function readOptions (args: string[], today: string): BenchOptions | 'hel
     families: only.length === 0 ? FAMILIES : select(only),
     quick,
     long: values.long === true,
-    rounds: readRounds(values.rounds, quick),
-    json: values.json === undefined ? null : readFile('--json', values.json),
-    report: values.report !== undefined ? readFile('--report', values.report) : isComplete ? path.join(import.meta.dirname, 'results', `${today}.md`) : null
-  }
-}
-
-function parse (args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      options: {
-        only: { type: 'string', multiple: true },
-        quick: { type: 'boolean' },
-        long: { type: 'boolean' },
-        rounds: { type: 'string' },
-        json: { type: 'string' },
-        report: { type: 'string' },
-        list: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' }
-      }
-    }).values
-  } catch (error) {
-    throw new UsageError((error as Error).message)
+    rounds: readCount('--rounds', values.rounds ?? String(quick ? QUICK_ROUNDS : ROUNDS), MAX_ROUNDS),
+    json: values.json === undefined ? null : readOutputFile('--json', values.json),
+    report: values.report !== undefined ? readOutputFile('--report', values.report) : isComplete ? path.join(import.meta.dirname, 'results', `${today}.md`) : null
   }
 }
 
@@ -87,19 +74,4 @@ function filter (only: string[]): Family[] {
   return FAMILIES
     .map(family => ({ ...family, scenarios: family.scenarios.filter(({ name }) => only.some(text => family.name === text || name.includes(text))) }))
     .filter(({ scenarios }) => scenarios.length > 0)
-}
-
-function readRounds (text: string | undefined, quick: boolean): number {
-  if (text === undefined) return quick ? QUICK_ROUNDS : ROUNDS
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || value < 1 || value > MAX_ROUNDS) throw new UsageError(`--rounds must be a whole number from 1 to ${MAX_ROUNDS}, not "${text}".`)
-  return value
-}
-
-/** Found out now: a long run must not end in a file that cannot be written. */
-function readFile (option: string, file: string): string {
-  const folder = path.dirname(path.resolve(file))
-  if (!fs.existsSync(folder)) throw new UsageError(`${option}: there is no folder ${folder}.`)
-  if (fs.existsSync(file) && fs.statSync(file).isDirectory()) throw new UsageError(`${option}: ${file} is a folder.`)
-  return file
 }

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { onStop } from '../../scripts/on-stop.mjs'
-import { HELP, readOptions, UsageError, type SimulatorOptions } from './options.js'
+import { UsageError } from '../common/command-line.js'
+import { HELP, readOptions, type SimulatorOptions } from './options.js'
 import { printList, printSummary, progress } from './print.js'
 import { runScenarios } from './run.js'
 import { openStage } from './stage.js'

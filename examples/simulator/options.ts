@@ -1,6 +1,4 @@
-import fs from 'node:fs'
-import path from 'node:path'
-import { parseArgs } from 'node:util'
+import { readArguments, readCount, readOutputFile, UsageError } from '../common/command-line.js'
 import type { Scenario } from './scenario.js'
 import { SCENARIOS } from './scenarios.js'
 import { isSpoil, SPOILS, type Spoil } from './spoil.js'
@@ -17,6 +15,17 @@ export interface SimulatorOptions {
   /** What to damage after each story, to see the checks notice; null: nothing. */
   spoil: Spoil | null
 }
+
+const OPTIONS = {
+  scenario: { type: 'string', multiple: true },
+  all: { type: 'boolean' },
+  list: { type: 'boolean' },
+  parallel: { type: 'string' },
+  server: { type: 'string' },
+  verbose: { type: 'boolean' },
+  report: { type: 'string' },
+  help: { type: 'boolean', short: 'h' }
+} as const
 
 /** More users than that are a load test, and wait for one process of Node rather than for the server. */
 const MAX_PARALLEL = 1_000
@@ -37,12 +46,9 @@ export const HELP = `Plays scenarios of a mobile app against examples/server ove
 DATABASE_URL names a PostgreSQL to use in place of the throw-away one; a database is made there for the run and dropped.
 The exit code is 0 only if every check of every scenario held, 1 if not, 2 for wrong options, 130 after Ctrl-C.`
 
-/** A sentence for whoever typed the command. */
-export class UsageError extends Error {}
-
 /** What the command line asks for: a run, or a text to print. Throws a UsageError. */
 export function readOptions (args: string[], env: Record<string, string | undefined>): SimulatorOptions | 'help' | 'list' {
-  const values = parse(args)
+  const values = readArguments(args, OPTIONS)
   if (values.help === true) return 'help'
   if (values.list === true) return 'list'
   const names = values.scenario ?? []
@@ -53,52 +59,18 @@ export function readOptions (args: string[], env: Record<string, string | undefi
   const server = values.server === undefined ? null : readServer(values.server)
   return {
     scenarios: names.length === 0 ? [...SCENARIOS] : SCENARIOS.filter(({ name }) => names.includes(name)),
-    parallel: readParallel(values.parallel ?? '1'),
+    parallel: readCount('--parallel', values.parallel ?? '1', MAX_PARALLEL),
     server,
     verbose: values.verbose === true,
-    report: values.report === undefined ? null : readReport(values.report),
+    report: values.report === undefined ? null : readOutputFile('--report', values.report),
     spoil: readSpoil(env['SIMULATOR_SPOIL'], server)
   }
-}
-
-function parse (args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      options: {
-        scenario: { type: 'string', multiple: true },
-        all: { type: 'boolean' },
-        list: { type: 'boolean' },
-        parallel: { type: 'string' },
-        server: { type: 'string' },
-        verbose: { type: 'boolean' },
-        report: { type: 'string' },
-        help: { type: 'boolean', short: 'h' }
-      }
-    }).values
-  } catch (error) {
-    throw new UsageError((error as Error).message)
-  }
-}
-
-function readParallel (text: string): number {
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || value < 1 || value > MAX_PARALLEL) throw new UsageError(`--parallel must be a whole number from 1 to ${MAX_PARALLEL}, not "${text}".`)
-  return value
 }
 
 function readServer (text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || !['http:', 'https:'].includes(url.protocol)) throw new UsageError(`--server must be a URL like http://127.0.0.1:8080, not "${text}".`)
   return url.href.replace(/\/+$/, '')
-}
-
-/** Found out now: a long run must not end in a report that cannot be written. */
-function readReport (file: string): string {
-  const folder = path.dirname(path.resolve(file))
-  if (!fs.existsSync(folder)) throw new UsageError(`--report: there is no folder ${folder}.`)
-  if (fs.existsSync(file) && fs.statSync(file).isDirectory()) throw new UsageError(`--report: ${file} is a folder.`)
-  return file
 }
 
 function readSpoil (text: string | undefined, server: string | null): Spoil | null {

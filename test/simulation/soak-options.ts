@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util'
+import { readArguments, UsageError } from '../../examples/common/command-line.js'
 
 export const USAGE = `Tells random stories of devices, servers and faults, and checks every promise.
 
@@ -9,27 +9,16 @@ export const USAGE = `Tells random stories of devices, servers and faults, and c
   --seeds N    stop after so many seeds; with --seed S --seeds 1 one story is told again
   --story FILE tell the story of this file (JSON, as a failure prints it)`
 
-/** A sentence for whoever typed the command. */
-export class UsageError extends Error {}
-
 export interface Options { minutes: number, seed: number, seeds: number, story: string | null }
 
 export function readOptions (args: string[], now: number): Options | 'help' {
-  const values = parse(args)
+  const values = readArguments(args, { minutes: { type: 'string' }, seed: { type: 'string' }, seeds: { type: 'string' }, story: { type: 'string' }, help: { type: 'boolean', short: 'h' } })
   if (values.help === true) return 'help'
   return {
     minutes: positive('minutes', values.minutes ?? '10', /^\d+(\.\d+)?$/),
     seed: positive('seed', values.seed ?? String(now % 1_000_000_000 + 1), /^\d{1,10}$/),
     seeds: values.seeds === undefined ? Infinity : positive('seeds', values.seeds, /^\d+$/),
     story: values.story ?? null
-  }
-}
-
-function parse (args: string[]) {
-  try {
-    return parseArgs({ args, options: { minutes: { type: 'string' }, seed: { type: 'string' }, seeds: { type: 'string' }, story: { type: 'string' }, help: { type: 'boolean', short: 'h' } } }).values
-  } catch (error) {
-    throw new UsageError((error as Error).message)
   }
 }
 

@@ -3,7 +3,8 @@ import { freshDb } from '../helpers/db.js'
 import { failureText, summary } from './report.js'
 import { startServers } from './server.js'
 import { simulate, tellStory } from './simulate.js'
-import { readOptions, USAGE, UsageError, type Options } from './soak-options.js'
+import { UsageError } from '../../examples/common/command-line.js'
+import { readOptions, USAGE, type Options } from './soak-options.js'
 import type { Story } from './story.js'
 
 /** Seconds between two lines of progress. */
