@@ -1,19 +1,8 @@
 // F7, P12, D1: capture through the app's own migrations, those that the client is told of and those that it is not.
 import t, { type Test } from 'tap'
-import { createDevice, withoutLock, type Device, type DeviceOptions } from './device.js'
+import { createDevice, withoutLock, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
-
-const SQL = 'create table notes (id text primary key, title text, n integer, old text)'
-const ROWS = "insert into notes values ('a', 'one', 1, 'x'), ('b', 'two', 2, 'y'), ('c', 'three', 3, null)"
-
-async function inStep (t: Test, options: DeviceOptions = {}): Promise<{ server: FakeServer, device: Device }> {
-  const server = new FakeServer()
-  const device = createDevice(t, { server, sql: SQL, tables: ['notes'], ...options })
-  device.db.exec(ROWS)
-  await device.client.syncOnce()
-  t.same(device.pending(), [])
-  return { server, device }
-}
+import { loseNothing, loseReplies, NOTES, notesInStep } from './notes.js'
 
 const isQuiet = (t: Test, device: Device): void => {
   t.match(device.client.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 }, JSON.stringify(device.client.held()))
@@ -22,7 +11,7 @@ const isQuiet = (t: Test, device: Device): void => {
 }
 
 t.test('ADD COLUMN sends nothing, whatever its default; a value that the migration puts there is sent', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   await device.client.migrate(() => { device.db.exec("alter table notes add column done integer not null default (0); alter table notes add column tag text default 'none'") })
   t.same(device.pending(), [])
   await device.client.migrate(async () => { device.db.exec("alter table notes add column shout text; update notes set shout = upper(title) where id = 'a'") })
@@ -36,7 +25,7 @@ t.test('ADD COLUMN sends nothing, whatever its default; a value that the migrati
 })
 
 t.test('a new column gets what the server sent meanwhile, and its default is no edit (F7)', async t => {
-  const { server, device } = await inStep(t, { tables: [{ table: 'notes', conflict: 'clientWins' }] })
+  const { server, device } = await notesInStep(t, { tables: [{ table: 'notes', conflict: 'clientWins' }] })
   server.write('notes', 'a', { id: 'a', title: 'one', n: 1, old: 'x', tag: 'theirs' })
   await device.client.syncOnce()
   device.db.exec("update notes set title = 'mine'")
@@ -49,7 +38,7 @@ t.test('a new column gets what the server sent meanwhile, and its default is no 
 })
 
 t.test('a table rebuilt in twelve steps: inserts, updates, deletions and unsent edits of before all go up, each once', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec("update notes set title = 'edited' where id = 'b'; insert into notes values ('e', 'new', 5, null)")
   await device.client.migrate(() => {
     device.db.pragma('foreign_keys = off')
@@ -70,7 +59,7 @@ t.test('a table rebuilt in twelve steps: inserts, updates, deletions and unsent 
 })
 
 t.test('a column of another type alone is no change of its rows, and merges go on', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec("update notes set title = 'mine' where id = 'a'")
   await device.client.migrate(() => {
     device.db.exec('create table fresh (id text primary key, title text, n text, old text); insert into fresh select * from notes; drop table notes; alter table fresh rename to notes')
@@ -84,7 +73,7 @@ t.test('a column of another type alone is no change of its rows, and merges go o
 })
 
 t.test('DROP COLUMN: unsent values go up in the old shape, others stay on the server (F7)', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec("update notes set old = 'unsent' where id = 'a'; insert into notes values ('d', 'four', 4, 'new'); update notes set title = 'edited' where id = 'b'; delete from notes where id = 'c'")
   await device.client.migrate(() => { device.db.exec('alter table notes drop column old') })
   t.match(device.client.status(), { outbox: 2, pending: 2 })
@@ -98,7 +87,7 @@ t.test('DROP COLUMN: unsent values go up in the old shape, others stay on the se
 })
 
 t.test('RENAME COLUMN: the new name has its values, on this device and the next (F7)', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec("update notes set title = 'edited' where id = 'a'")
   await device.client.migrate(() => { device.db.exec('alter table notes rename column title to headline') })
   await device.client.syncOnce()
@@ -111,7 +100,7 @@ t.test('RENAME COLUMN: the new name has its values, on this device and the next 
 })
 
 t.test('RENAME TABLE and DROP TABLE: unsent changes go up under the old name, and nothing is deleted anywhere (F7)', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec("update notes set title = 'unsent' where id = 'a'; delete from notes where id = 'b'; insert into notes values ('d', 'four', 4, null)")
   await device.client.migrate(() => { device.db.exec('alter table notes rename to memos') }, { tables: ['memos'] })
   await device.client.syncOnce()
@@ -123,14 +112,14 @@ t.test('RENAME TABLE and DROP TABLE: unsent changes go up under the old name, an
   t.same(device.pending(), ['memos:d'])
   await device.client.syncOnce()
   isQuiet(t, device)
-  await device.client.migrate(() => { device.db.exec(SQL) }, { tables: ['notes', 'memos'] })
+  await device.client.migrate(() => { device.db.exec(NOTES) }, { tables: ['notes', 'memos'] })
   await device.client.syncOnce()
   t.same(device.all('select id, title from notes order by id'), [{ id: 'a', title: 'unsent' }, { id: 'c', title: 'three' }, { id: 'd', title: 'four' }], 'a table that comes back gets its rows again')
   isQuiet(t, device)
 })
 
 t.test('what a migration that throws has done is noted all the same, and its error is the call\'s', async t => {
-  const { device } = await inStep(t)
+  const { device } = await notesInStep(t)
   await t.rejects(device.client.migrate(() => {
     device.db.exec("update notes set n = 100 where id = 'a'")
     throw new Error('half way')
@@ -142,7 +131,7 @@ t.test('what a migration that throws has done is noted all the same, and its err
 })
 
 t.test('a migration that died in the middle is ended by the next opening (D1)', async t => {
-  const { server, device } = await inStep(t, { wrap: withoutLock }) // the system takes the lock from a process that is gone
+  const { server, device } = await notesInStep(t, { wrap: withoutLock }) // the system takes the lock from a process that is gone
   await new Promise<void>(resolve => {
     device.client.migrate(() => {
       device.db.exec("update notes set n = 100 where id = 'a'; alter table notes add column tag text")
@@ -160,7 +149,7 @@ t.test('a migration that died in the middle is ended by the next opening (D1)', 
 })
 
 t.test('a second client on the file sees the new shape before it sends or applies anything', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   const other = createDevice(t, { server, file: device.file, tables: ['notes'] })
   await other.client.syncOnce()
   await device.client.migrate(() => { device.db.exec('alter table notes add column tag text') })
@@ -172,7 +161,7 @@ t.test('a second client on the file sees the new shape before it sends or applie
 })
 
 t.test('after a rebuild behind the client\'s back the opening finds new and deleted rows, and the next window finds edits (P12)', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   await device.client.close()
   device.db.exec(`create table fresh (id text primary key, title text, n integer, old text); insert into fresh select * from notes; drop table notes; alter table fresh rename to notes;
     update notes set title = 'missed' where id = 'a'; delete from notes where id = 'b'; insert into notes values ('d', 'new', 4, null)`)
@@ -188,7 +177,7 @@ t.test('after a rebuild behind the client\'s back the opening finds new and dele
 })
 
 t.test('a deletion that was missed loses against a newer edit of another device, and an edit merges with it', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   await device.client.close()
   for (const { name } of device.all("select name from sqlite_schema where type = 'trigger'")) device.db.exec(`drop trigger ${name as string}`)
   device.db.exec("delete from notes where id = 'b'; update notes set title = 'missed' where id = 'a'")
@@ -202,7 +191,7 @@ t.test('a deletion that was missed loses against a newer edit of another device,
 })
 
 t.test('ADD COLUMN behind the back of an open client: nothing is missed, and the next call has the new column', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec("alter table notes add column tag text; update notes set tag = 'x' where id = 'a'")
   await device.client.syncOnce()
   t.match(server.payload('notes', 'a'), { tag: 'x' })
@@ -225,17 +214,13 @@ t.test('keys of several columns and rows that cannot travel come through a migra
 })
 
 t.test('a new column that the server\'s row has had all along belongs to changes on their way too: a later edit does not empty it (F7, B3)', async t => {
-  const { server, device } = await inStep(t)
+  const { server, device } = await notesInStep(t)
   server.write('notes', 'a', { id: 'a', title: 'one', n: 1, old: 'x', tag: 'theirs' })
   await device.client.syncOnce()
   device.db.exec("update notes set n = 5 where id = 'a'")
-  server.onRequest = ({ body }, answer) => {
-    const response = answer()
-    if (body?.includes('"n":5') === true) throw new TypeError('fetch failed')
-    return response
-  }
+  loseReplies(server, '"n":5')
   await t.rejects(device.client.uploadOnce(), { code: 'network' }, 'applied, and nobody heard')
-  server.onRequest = (_, answer) => answer()
+  loseNothing(server)
   device.db.exec("update notes set title = 'later' where id = 'a'")
   await device.client.migrate(() => { device.db.exec('alter table notes add column tag text') })
   t.same(device.all("select tag from notes where id = 'a'"), [{ tag: 'theirs' }])

@@ -1,158 +1,12 @@
-// Where two things meet that are each tested alone: a migration and a rebuild, two processes, a sign-out and what is unheard.
-import t, { type Test } from 'tap'
-import { createDevice, id, withoutLock, type Device, type DeviceOptions } from './device.js'
+// Where two things meet that are each tested alone: two processes on a file, a sign-out and what is unheard, a rebuild and what
+// was missed, temporary tables, triggers that refuse.
+import t from 'tap'
+import { createDevice, id, withoutLock } from './device.js'
 import { FakeServer } from './fake-server.js'
-
-const NOTES = 'create table notes (id text primary key, title text, n integer, old text)'
-const ROWS = "insert into notes values ('a', 'one', 1, 'x'), ('b', 'two', 2, 'y'), ('c', 'three', 3, null)"
-
-async function notes (t: Test, options: DeviceOptions = {}): Promise<{ server: FakeServer, device: Device }> {
-  const server = new FakeServer()
-  const device = createDevice(t, { server, sql: NOTES, tables: ['notes'], ...options })
-  device.db.exec(ROWS)
-  await device.client.syncOnce()
-  return { server, device }
-}
-
-const dropOld = async (device: Device): Promise<void> => { await device.client.migrate(() => { device.db.exec('alter table notes drop column old') }) }
-const dropNotes = async (device: Device): Promise<void> => {
-  await device.client.migrate(() => { device.db.exec('drop table notes; create table memos (id text primary key)') }, { tables: ['memos'] })
-}
-
-t.test('values of a dropped column that a rebuild keeps from going up are on record (F7, L3)', async t => {
-  const { server, device } = await notes(t)
-  device.db.exec("update notes set old = 'unsent', n = 7 where id = 'a'; update notes set title = 'edited' where id = 'b'")
-  await dropOld(device)
-  t.match(device.client.status(), { outbox: 1, pending: 1, conflicts: 0 })
-  server.restore(server.head, 'epoch-2')
-  await device.client.syncOnce()
-  t.match(device.client.conflicts(), [{ table: 'notes', key: 'a', kind: 'dropped', rule: 'migration', columns: ['old'], mine: { id: 'a', n: 7, old: 'unsent' }, theirs: null, result: null }])
-  t.equal(device.client.conflicts().length, 1)
-  t.match(server.payload('notes', 'a'), { n: 7, title: 'one' }, 'the rest of the change went up')
-  t.match(server.payload('notes', 'b'), { title: 'edited' })
-  t.match(device.client.undoConflict(1), { undone: false, reason: 'nothing_to_undo' })
-})
-
-t.test('values of a dropped column that lose a conflict are on record; those that are applied are not (F7)', async t => {
-  const { server, device } = await notes(t)
-  device.db.exec("update notes set old = 'unsent' where id = 'a'; update notes set old = 'taken' where id = 'b'")
-  await dropOld(device)
-  server.write('notes', 'a', { id: 'a', title: 'theirs', n: 1, old: 'x' })
-  await device.client.syncOnce()
-  t.match(device.client.conflicts(), [{ key: 'a', kind: 'dropped', columns: ['old'], mine: { old: 'unsent' } }])
-  t.equal(device.client.conflicts().length, 1)
-  t.match(server.payload('notes', 'b'), { old: 'taken' })
-  t.match(device.client.status(), { pending: 0, outbox: 0, held: 0 })
-})
-
-t.test('a batch that was on its way when its column was dropped: applied, or on record (F7, B3)', async t => {
-  const { server, device } = await notes(t)
-  device.db.exec("update notes set old = 'on its way' where id = 'a'")
-  server.onRequest = ({ body }, answer) => { // the request with the change is lost
-    if (body?.includes('on its way') === true) throw new TypeError('fetch failed')
-    return answer()
-  }
-  await t.rejects(device.client.uploadOnce(), { code: 'network' })
-  server.onRequest = (_, answer) => answer()
-  device.db.exec("update notes set old = 'newer' where id = 'a'")
-  await dropOld(device)
-  t.match(device.client.conflicts(), [{ key: 'a', kind: 'dropped', columns: ['old'], mine: { old: 'newer' } }], 'the newer one has nothing to go up with')
-  server.restore(server.head, 'epoch-2')
-  await device.client.syncOnce()
-  t.match(device.client.conflicts(), [{ mine: { old: 'newer' } }, { key: 'a', columns: ['old'], mine: { old: 'on its way' } }])
-})
-
-t.test('a migration during a rebuild: unsent edits go up when it is done, values of dropped columns are on record (F7, L3)', async t => {
-  const { server, device } = await notes(t)
-  device.db.exec("update notes set old = 'unsent' where id = 'a'; update notes set title = 'edited' where id = 'b'; insert into notes values ('d', 'four', 4, 'new')")
-  server.restore(server.head, 'epoch-2')
-  server.onRequest = ({ path }, answer) => {
-    if (path === '/download') throw new TypeError('fetch failed')
-    return answer()
-  }
-  await t.rejects(device.client.syncOnce(), { code: 'network' })
-  t.equal(device.client.status().rebuild, 'history')
-  await dropOld(device)
-  t.match(device.client.conflicts().map(({ key, kind, columns, mine }) => ({ key, kind, columns, old: (mine as { old?: string } | null)?.old })),
-    [{ key: 'a', kind: 'dropped', columns: ['old'], old: 'unsent' }, { key: 'd', kind: 'dropped', columns: ['old'], old: 'new' }])
-  server.onRequest = (_, answer) => answer()
-  await device.client.syncOnce()
-  t.match(server.payload('notes', 'b'), { title: 'edited' })
-  t.match(server.payload('notes', 'd'), { title: 'four', n: 4 })
-  t.match(device.client.status(), { pending: 0, outbox: 0, held: 0, shadow: 0, rebuild: null })
-})
-
-t.test('work on a dropped table that cannot go up any more is on record and stands in nobody\'s way (F7, D13)', async t => {
-  const { server, device } = await notes(t)
-  device.db.exec("update notes set title = 'lost' where id = 'a'; delete from notes where id = 'b'; insert into notes values ('d', 'refused', 4, null)")
-  server.write('notes', 'a', { id: 'a', title: 'theirs', n: 1, old: 'x' })
-  server.refuse = change => change.pk === 'd' ? { reason: 'rejected' } : null
-  await dropNotes(device)
-  t.match(device.client.status(), { outbox: 3, pending: 0 })
-  await device.client.syncOnce()
-  t.equal(server.payload('notes', 'b'), null, 'the deletion went up')
-  t.match(device.client.conflicts(), [{ table: 'notes', key: 'a', kind: 'dropped', mine: { title: 'lost' } }, { table: 'notes', key: 'd', kind: 'dropped', mine: { title: 'refused' } }])
-  const [held] = device.client.held()
-  t.match(held, { table: 'notes', key: 'd', reason: 'rejected' })
-  t.equal(device.client.retryHeld(), 0, 'there is nothing to send')
-  await t.rejects(device.client.signOut(), { code: 'unsent_changes', unsent: 1 })
-  t.equal(device.client.discardHeld(held?.id as number), true)
-  t.match(device.client.status(), { pending: 0, outbox: 0, held: 0 })
-  t.same(await device.client.signOut(), { unsent: 0 })
-})
-
-t.test('work on a dropped table that a rebuild catches is on record (F7, L3)', async t => {
-  const { server, device } = await notes(t)
-  device.db.exec("update notes set title = 'lost' where id = 'a'; delete from notes where id = 'b'")
-  await dropNotes(device)
-  server.restore(server.head, 'epoch-2')
-  await device.client.syncOnce()
-  t.match(device.client.conflicts(), [{ key: 'a', kind: 'dropped', mine: { title: 'lost' } }, { key: 'b', kind: 'dropped', before: { title: 'two' }, mine: null }])
-  t.match(device.client.status(), { pending: 0, outbox: 0 })
-  t.same(await device.client.signOut(), { unsent: 0 })
-})
-
-t.test('a table that was dropped behind the client\'s back leaves a record of what was unsent (F7, D13)', async t => {
-  const { device } = await notes(t)
-  device.db.exec("update notes set title = 'lost' where id = 'a'; insert into notes values ('d', 'lost too', 4, null); drop table notes; create table memos (id text primary key)")
-  const again = device.reopen({ tables: ['memos'] })
-  t.match(again.client.conflicts(), [{ table: 'notes', key: 'a', kind: 'dropped', before: { title: 'one' }, mine: {} }, { key: 'd', kind: 'dropped', before: null }])
-  t.equal(again.client.status().pending, 0)
-  t.same(await again.client.signOut(), { unsent: 0 })
-})
-
-t.test('what an earlier batch had of a row is read in the new shape after a migration (F7, B3)', async t => {
-  const { server, device } = await notes(t)
-  device.db.exec("update notes set n = 5 where id = 'a'")
-  server.onRequest = ({ body }, answer) => {
-    const response = answer()
-    if (body?.includes('"n":5') === true) throw new TypeError('fetch failed')
-    return response
-  }
-  await t.rejects(device.client.uploadOnce(), { code: 'network' }, 'applied, and nobody heard')
-  server.onRequest = (_, answer) => answer()
-  const state = device.all('select source_id from _sync_client')[0] as { source_id: string }
-  server.claimIds(state.source_id, 50) // a copy of the file goes on: this one takes a new source id
-  await t.rejects(async () => {
-    server.onRequest = ({ path }, answer) => {
-      if (path === '/download') throw new TypeError('fetch failed')
-      return answer()
-    }
-    await device.reopen().client.syncOnce()
-  }, { code: 'network' })
-  server.onRequest = (_, answer) => answer()
-  const again = device.reopen()
-  t.match(again.all('select sent from _sync_pending'), [{ sent: /"n"/ }])
-  await again.client.migrate(() => { again.db.exec('alter table notes rename column n to m; update notes set m = 6 where id = \'a\'') })
-  t.match(again.all('select sent from _sync_pending where key = \'a\''), [{ sent: /"m"/ }])
-  t.notMatch(again.all('select sent from _sync_pending where key = \'a\'')[0]?.['sent'], /"n"/)
-  await again.client.syncOnce()
-  t.match(server.payload('notes', 'a'), { m: 6 })
-  t.match(again.client.status(), { pending: 0, outbox: 0, held: 0 })
-})
+import { loseDownloads, loseNothing, loseReplies, NOTES, notesInStep } from './notes.js'
 
 t.test('opening a file in which another process migrates is refused, and ends nothing (D1, A19)', async t => {
-  const { server, device } = await notes(t)
+  const { server, device } = await notesInStep(t)
   let goOn = (): void => {}
   const migration = device.client.migrate(async () => {
     device.db.exec("update notes set n = 100 where id = 'a'")
@@ -170,7 +24,7 @@ t.test('opening a file in which another process migrates is refused, and ends no
 })
 
 t.test('a migration waits for another process that syncs the file, and says so where that takes too long (A19)', async t => {
-  const { device } = await notes(t, { timeoutMs: 50 })
+  const { device } = await notesInStep(t, { timeoutMs: 50 })
   const release = device.driver.lockRun?.() as () => void
   let hasRun = false
   await t.rejects(device.client.migrate(() => { hasRun = true }), { code: 'sync_elsewhere', retry: true })
@@ -186,22 +40,15 @@ t.test('an unforced sign-out does not lose a deletion, or an edit taken back, of
   await device.client.syncOnce()
   device.db.exec(`insert into authors values ('${id(3)}', 'made', null); update authors set name = 'edited' where id = '${id(1)}'; delete from authors where id = '${id(2)}'`)
   const sourceId = device.client.status().deviceId
-  server.onRequest = ({ body }, answer) => {
-    const response = answer()
-    if (body?.includes('made') === true) throw new TypeError('fetch failed')
-    return response
-  }
+  loseReplies(server, 'made')
   await t.rejects(device.client.uploadOnce(), { code: 'network' })
   server.claimIds(sourceId, 50)
-  server.onRequest = ({ path }, answer) => {
-    if (path === '/download') throw new TypeError('fetch failed')
-    return answer()
-  }
+  loseDownloads(server)
   const again = device.reopen()
   await t.rejects(again.client.syncOnce(), { code: 'network' })
   again.db.exec(`delete from authors where id = '${id(3)}'; update authors set name = 'One' where id = '${id(1)}'; insert into authors values ('${id(2)}', 'Two', null)`)
   await t.rejects(again.client.signOut(), { code: 'unsent_changes', unsent: 3 })
-  server.onRequest = (_, answer) => answer()
+  loseNothing(server)
   await again.client.syncOnce()
   t.same([server.payload('authors', id(3)), server.payload('authors', id(1)), server.payload('authors', id(2))], [null, { id: id(1), name: 'One', email: null }, { id: id(2), name: 'Two', email: null }])
   t.same(await again.client.signOut(), { unsent: 0 })
@@ -224,7 +71,7 @@ t.test('a row with an empty key is a row like any other: gone after an expired c
 })
 
 t.test('the report of a sync tells of a rebuild also where the upload found it (L3)', async t => {
-  const { server, device } = await notes(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec("update notes set title = 'edited' where id = 'a'")
   server.restore(1, 'epoch-2')
   const { download } = await device.client.syncOnce()
@@ -265,7 +112,7 @@ t.test('undoing and signing out reach the app\'s tables past temporary ones of t
 })
 
 t.test('a client whose file another process uninstalled says so, once, and does nothing (D13)', async t => {
-  const { server, device } = await notes(t, { timeoutMs: 200 })
+  const { server, device } = await notesInStep(t, { timeoutMs: 200 })
   const other = createDevice(t, { server, file: device.file, tables: ['notes'] })
   const errors: unknown[] = []
   device.client.on('error', error => errors.push((error as { code?: string }).code))
@@ -285,7 +132,7 @@ t.test('a client whose file another process uninstalled says so, once, and does 
 })
 
 t.test('uninstall after another process migrated the file counts by the tables as they are', async t => {
-  const { server, device } = await notes(t)
+  const { server, device } = await notesInStep(t)
   const other = createDevice(t, { server, file: device.file, tables: ['notes'] })
   await other.client.migrate(() => { other.db.exec('alter table notes add column tag text') })
   device.db.exec("update notes set tag = 'unsent' where id = 'a'")
@@ -323,7 +170,7 @@ t.test('verdicts over ids that were given anew while they were on their way are 
   server.onRequest = async ({ body }, answer) => {
     if (body?.includes('"pk":"b"') !== true) return answer()
     const response = answer()
-    server.onRequest = (_, answer) => answer()
+    loseNothing(server)
     other.db.exec("insert into authors values ('c', 'Cid', null)")
     await other.client.rebuild() // a new source id, and ids from 1 on
     server.verdict = () => ({ status: 'invalid', message: 'Not now.', invalid: { reason: 'later' } })
@@ -362,7 +209,7 @@ t.test('a resolver and undoing over a row with two pasts see values, and null wh
 })
 
 t.test('edits that were missed while the triggers were away are found also by a rebuild of history (P12, L3)', async t => {
-  const { server, device } = await notes(t)
+  const { server, device } = await notesInStep(t)
   device.db.exec(`create table copy (id text primary key, title text, n integer, old text); insert into copy select * from notes; drop table notes; alter table copy rename to notes;
     update notes set title = 'missed' where id = 'a'; insert into notes values ('d', 'new', 4, null); delete from notes where id = 'c'`)
   const again = device.reopen()
