@@ -3,8 +3,8 @@ import { createEmitter, type Emitter } from './events.js'
 import type { LoopState } from './loop/machine.js'
 import { createNews, type SyncEvents } from './news.js'
 import { takeRunLock } from './run-lock.js'
-import { endMigration } from './calls/migration.js'
-import { isClientGone, readState } from './sqlite/client-state.js'
+import { isClientGone } from './sqlite/client-state.js'
+import { endMigration, isLeftOpen } from './sync/end-migration.js'
 import type { Session } from './sync/session.js'
 
 /** What the groups of calls of one client share (`calls/*.ts`): the open file, whose turn it is, and who listens. */
@@ -61,12 +61,23 @@ export function createCore (session: Session): ClientCore {
     } catch {}
   }
 
+  /** A migration of ours whose end failed. Under the lock: another process may have ended it since, and begun one of its own. */
+  async function endUnfinished (signal: AbortSignal): Promise<void> {
+    const { release } = await takeRunLock(session.driver, session.settings.timeoutMs, signal)
+    try {
+      endMigration(session)
+    } finally {
+      release()
+    }
+  }
+
   function inTurn<T> (fn: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const call = turn.then(async () => {
       assertOpen()
+      const ending = signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal])
       try {
-        if (session.unfinished !== null) endMigration(session)
-        const result = await fn(signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal]))
+        if (session.unfinished !== null) await endUnfinished(ending)
+        const result = await fn(ending)
         lastError = null
         return result
       } catch (error) {
@@ -87,8 +98,7 @@ export function createCore (session: Session): ClientCore {
     run: (fn, { signal, waitMs }) => inTurn(async signal => {
       const { release, isAlone } = await takeRunLock(session.driver, waitMs, signal)
       try {
-        // Whoever migrates has the lock: a migration that was begun and not ended is one of a process that died.
-        if (isAlone && readState(session.driver)?.migrating === true) endMigration(session)
+        if (isAlone && isLeftOpen(session)) endMigration(session)
         return await fn(signal)
       } finally {
         release()

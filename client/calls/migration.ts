@@ -1,29 +1,17 @@
 import type { ClientCore } from '../core.js'
 import { readTableOptions, type SyncClientOptions } from '../options.js'
-import { adoptExtra } from '../sqlite/adopt-extra.js'
-import { prepareTables, startMigration } from '../sqlite/prepare-tables.js'
+import { startMigration } from '../sqlite/prepare-tables.js'
 import { transact } from '../sqlite/transaction.js'
-import { useTables, type Session } from '../sync/session.js'
+import { endMigration } from '../sync/end-migration.js'
 
 export interface MigrationCalls {
   /**
    * Runs the app's own migration, `fn`, which uses the app's connection and transactions, and notes what it changes. `tables`:
-   * the synced tables from then on, where their names change. Waits for the running call, of another process too (`sync_elsewhere` where that takes longer than `timeoutMs`); others wait for it. What `fn`
-   * throws is thrown on after what it did was noted all the same; where that cannot be (a transaction was left open), the next
-   * call does it.
+   * the synced tables from then on, where their names change. Waits for the running call, of another process too
+   * (`sync_elsewhere` where that takes longer than `timeoutMs`); others wait for it. What `fn` throws is thrown on after what
+   * it did was noted all the same; where that cannot be (a transaction was left open), the next call does it.
    */
   migrate: <T>(fn: () => T | Promise<T>, options?: { tables?: SyncClientOptions['tables'] }) => Promise<T>
-}
-
-/**
- * Notes what the app's migration did. Where the tables are such that they cannot be synced any more, or somebody writes, this
- * throws, the file stays as it is, and the next call tries again.
- */
-export function endMigration (session: Session): void {
-  const settings = session.unfinished ?? session.settings
-  useTables(session, settings, transact(session.driver, () => prepareTables(session.driver, settings, true)))
-  session.unfinished = null
-  adoptExtra(session)
 }
 
 export function migrationCalls ({ session, run }: ClientCore): MigrationCalls {

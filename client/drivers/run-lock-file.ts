@@ -7,8 +7,8 @@ interface LockConnection { exec: (sql: string) => void, close: () => void }
  * operating system, which lets go when a process dies, however it dies; a lock file of our own would be left behind.
  *
  * Returns the function that tries to take it. Where the database beside it cannot be opened there is no lock, and the sync
- * goes on without: it saves work (see run-lock.ts), and tells whether somebody who migrates is still there. So it is where the folder cannot be written, or where better-sqlite3
- * needs a `nativeBinding` that the driver was not given.
+ * goes on without: it saves work, and tells whether somebody who migrates is still there (see run-lock.ts). So it is where the
+ * folder cannot be written, or where better-sqlite3 needs a `nativeBinding` that the driver was not given.
  */
 export function runLock (file: string, open: (file: string) => LockConnection): () => (() => void) | null | undefined {
   const beside = `${realPath(file)}-oversync-run`

@@ -23,6 +23,7 @@ export function droppedCells (dropped: readonly string[], before: Row | null, no
 
 /** Changes in the outbox keep the values of columns that are dropped now, while their images are brought into the new shape. */
 export function keepDroppedCells (driver: Driver, table: string, dropped: readonly string[]): void {
+  if (dropped.length === 0) return
   for (let after = 0; ;) {
     const rows = driver.all<{ id: number, image: string | null, sent: string, dropped: string | null }>(
       'select source_change_id as id, image, sent, dropped from _sync_outbox where +tbl = ? and sent is not null and source_change_id > ? order by source_change_id limit ?', [table, after, READ_CHUNK_ROWS])

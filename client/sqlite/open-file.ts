@@ -1,6 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
 import { BUSY_TIMEOUT_MS } from '../limits.js'
 import type { Settings } from '../options.js'
+import { tryRunLock } from '../run-lock.js'
 import { migrate } from './schema.js'
 import { claimDevice, claimFile } from './claim.js'
 import { prepareTables } from './prepare-tables.js'
@@ -16,15 +17,15 @@ export function openFile (driver: Driver, settings: Settings): Tables {
   if (timeout < BUSY_TIMEOUT_MS) driver.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
   // Whoever migrates holds the lock: where it is free, the migration that the file tells of has died. Where there can be no
   // lock nobody knows, and a file that never opens again would be worse.
-  const release = driver.lockRun === undefined ? () => {} : driver.lockRun()
+  const lock = tryRunLock(driver)
   try {
     return transact(driver, () => {
       migrate(driver)
       claimDevice(driver, settings)
       if (settings.user !== null) claimFile(driver, settings.user)
-      return prepareTables(driver, settings, release !== null)
+      return prepareTables(driver, settings, lock !== null)
     })
   } finally {
-    release?.()
+    lock?.release()
   }
 }
