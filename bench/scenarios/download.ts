@@ -2,7 +2,7 @@ import { gzipSync, brotliCompressSync, constants } from 'node:zlib'
 import { openBackend, type Backend } from '../backend.js'
 import { openCaller, type Caller } from '../http.js'
 import { latency } from '../load.js'
-import { insertBodies, notes } from '../rows.js'
+import { assertApplied, insertBodies, notes } from '../rows.js'
 import type { Measure, Scenario, World } from '../scenario.js'
 
 const PAGE = 1_000
@@ -49,7 +49,7 @@ function reading (name: string, target: Scenario['target'], limitIs: string, row
       world.onClose(writer.close)
       world.onClose(reader.close)
       const batches = Array.from({ length: rows / PAGE }, () => notes(PAGE))
-      for (const body of insertBodies(writer.epoch, batches, 1)) await writer.upload(body)
+      for (const body of insertBodies(writer.epoch, batches, 1)) assertApplied(await writer.upload(body), PAGE)
       await backend.sql.unsafe('vacuum analyze')
       const floor = async (count: number): Promise<Buffer> => {
         const [row] = await backend.sql.unsafe(FLOOR, [0, count], { prepare: true }).raw()

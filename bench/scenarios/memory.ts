@@ -1,7 +1,7 @@
 import { openBackend } from '../backend.js'
 import { openCaller } from '../http.js'
 import { load } from '../load.js'
-import { insertBodies, notes } from '../rows.js'
+import { assertApplied, insertBodies, notes } from '../rows.js'
 import type { Scenario } from '../scenario.js'
 
 const CLIENTS = 32
@@ -20,7 +20,7 @@ export const memoryScenarios: Scenario[] = [{
     let firstId = 1
     return {
       async ours () {
-        await load(callers.map(({ epoch, upload }) => insertBodies(epoch, [notes(SIZE)], firstId).map(body => async () => await upload(body))), SIZE)
+        await load(callers.map(({ epoch, upload }) => insertBodies(epoch, [notes(SIZE)], firstId).map(body => async () => { assertApplied(await upload(body), SIZE) })), SIZE)
         firstId += SIZE
         const { peakMb, rssMb } = await backend.usage()
         return { figure: Math.max(peakMb, world.stage.peakMb), extra: { 'now MB': rssMb } }

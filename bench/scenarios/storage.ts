@@ -1,6 +1,6 @@
 import { openBackend } from '../backend.js'
 import { openCaller } from '../http.js'
-import { insertBodies, note, notes } from '../rows.js'
+import { assertApplied, insertBodies, note, notes } from '../rows.js'
 import type { Scenario } from '../scenario.js'
 
 const SIZE = 1_000
@@ -20,7 +20,7 @@ export const storageScenarios: Scenario[] = [{
     let changes = 0
     return {
       async ours () {
-        for (const body of insertBodies(caller.epoch, Array.from({ length: batches }, () => notes(SIZE)), changes + 1)) await caller.upload(body)
+        for (const body of insertBodies(caller.epoch, Array.from({ length: batches }, () => notes(SIZE)), changes + 1)) assertApplied(await caller.upload(body), SIZE)
         changes += batches * SIZE
         const [row] = await backend.sql<Array<{ bytes: string }>>`select pg_total_relation_size('sync.change_log') + pg_total_relation_size('sync.row_state') as bytes`
         return { figure: Number(row?.bytes) / changes }

@@ -74,7 +74,7 @@ function oneRow (): Scenario {
       const times = world.quick ? 100 : 400
       let id = 1
       return {
-        ours: async () => await latency(times, async () => await caller.upload(insertBodies(caller.epoch, [[note()]], id++)[0] as string)),
+        ours: async () => await latency(times, async () => { assertApplied(await caller.upload(insertBodies(caller.epoch, [[note()]], id++)[0] as string), 1) }),
         limit: async () => await latency(times, async () => await backend.sql.unsafe('insert into raw.notes select * from json_populate_record(null::raw.notes, $1::text::json)', [note().payload], { prepare: true }))
       }
     }

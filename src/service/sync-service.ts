@@ -52,9 +52,8 @@ export class OversyncService {
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
   static async open (options: ResolvedOptions & Pick<UploadContext, 'hookTimeoutMs'>, onTablesChanged?: (problems: string[]) => void): Promise<OversyncService> {
-    const manners = { names: options.preparedStatements }
-    const connection = connect(options.database, manners)
-    const replica = options.replica === null ? null : connect(options.replica, manners)
+    const connection = connect(options.database, options)
+    const replica = options.replica === null ? null : connect(options.replica, options)
     const close = async () => { await Promise.all([connection.close(), replica?.close()]) }
     try {
       const db = connection.db.withSchema(options.schema)

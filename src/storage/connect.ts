@@ -12,15 +12,15 @@ export interface Connection {
 }
 
 /** A Kysely over the app's connection string, postgres.js instance or Kysely instance. */
-export function connect (database: string | Sql | Kysely<any>, { names = false }: { names?: boolean } = {}): Connection {
+export function connect (database: string | Sql | Kysely<any>, { preparedStatements = false }: { preparedStatements?: boolean } = {}): Connection {
   if (typeof database === 'string') {
     // prepare: a statement with a name belongs to one session of the server, and a pooler hands sessions around.
-    const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, backoff: () => RECONNECT_PAUSE_S, prepare: names, onnotice: () => {} })
-    return { db: overPostgres(client, names), close: async () => { await client.end({ timeout: 5 }) } }
+    const client = postgres(database, { connect_timeout: CONNECT_TIMEOUT_S, backoff: () => RECONNECT_PAUSE_S, prepare: preparedStatements, onnotice: () => {} })
+    return { db: overPostgres(client, preparedStatements), close: async () => { await client.end({ timeout: 5 }) } }
   }
   if (typeof database === 'function') {
     refuseTransforms(database)
-    return { db: overPostgres(database, names), close: async () => {} }
+    return { db: overPostgres(database, preparedStatements), close: async () => {} }
   }
   // The app's plugins (camel case, for one) are not for the metadata.
   return { db: database.withoutPlugins() as Kysely<Database>, close: async () => {} }
@@ -34,6 +34,6 @@ function refuseTransforms (client: Sql): void {
   }
 }
 
-function overPostgres (client: Sql, names: boolean): Kysely<Database> {
-  return new Kysely<Database>({ dialect: new PostgresJSDialect(client, { names }) })
+function overPostgres (client: Sql, preparedStatements: boolean): Kysely<Database> {
+  return new Kysely<Database>({ dialect: new PostgresJSDialect(client, { preparedStatements }) })
 }

@@ -15,15 +15,15 @@ import { traitsOf, type StatementTraits } from './statement-traits.js'
  */
 export class PostgresJSDialect implements Dialect {
   readonly #client: Sql
-  readonly #manners: Manners
+  readonly #options: DialectOptions
 
-  constructor (client: Sql, { answerTimeoutMs = ANSWER_TIMEOUT_MS, acquireTimeoutMs = ACQUIRE_TIMEOUT_MS, names = false }: Partial<Manners> = {}) {
+  constructor (client: Sql, { answerTimeoutMs = ANSWER_TIMEOUT_MS, acquireTimeoutMs = ACQUIRE_TIMEOUT_MS, preparedStatements = false }: Partial<DialectOptions> = {}) {
     this.#client = client
-    this.#manners = { answerTimeoutMs, acquireTimeoutMs, names }
+    this.#options = { answerTimeoutMs, acquireTimeoutMs, preparedStatements }
   }
 
   createDriver (): Driver {
-    return new PostgresJSDriver(this.#client, this.#manners)
+    return new PostgresJSDriver(this.#client, this.#options)
   }
 
   createAdapter (): DialectAdapter {
@@ -40,28 +40,28 @@ export class PostgresJSDialect implements Dialect {
 }
 
 /** How the database is spoken to. */
-export interface Manners {
+export interface DialectOptions {
   /** Longest wait for the answer to a statement. */
   answerTimeoutMs: number
   /** Longest wait for a connection that is free. */
   acquireTimeoutMs: number
   /** Whether statements may get names, which live as long as their session. */
-  names: boolean
+  preparedStatements: boolean
 }
 
 class PostgresJSDriver implements Driver {
   readonly #client: Sql
-  readonly #manners: Manners
+  readonly #options: DialectOptions
 
-  constructor (client: Sql, manners: Manners) {
+  constructor (client: Sql, options: DialectOptions) {
     this.#client = client
-    this.#manners = manners
+    this.#options = options
   }
 
   async init (): Promise<void> {}
 
   async acquireConnection (): Promise<DatabaseConnection> {
-    return new PostgresJSConnection(this.#client, this.#manners)
+    return new PostgresJSConnection(this.#client, this.#options)
   }
 
   async beginTransaction (connection: DatabaseConnection, { isolationLevel, accessMode }: TransactionSettings): Promise<void> {
@@ -87,7 +87,7 @@ class PostgresJSDriver implements Driver {
 
 class PostgresJSConnection implements DatabaseConnection {
   readonly #client: Sql
-  readonly #manners: Manners
+  readonly #options: DialectOptions
   #transaction: TransactionSql | null = null
   /** Makes postgres.js roll back and take the transaction's connection back. */
   #abandon: (reason: unknown) => void = () => {}
@@ -97,9 +97,9 @@ class PostgresJSConnection implements DatabaseConnection {
   #isEnding = false
   #isReleased = false
 
-  constructor (client: Sql, manners: Manners) {
+  constructor (client: Sql, options: DialectOptions) {
     this.#client = client
-    this.#manners = manners
+    this.#options = options
   }
 
   async begin (options: string): Promise<void> {
@@ -138,7 +138,7 @@ class PostgresJSConnection implements DatabaseConnection {
 
   async #execute<R> (sql: string, parameters: readonly unknown[], { foreign = false, named = false, bytesOf }: StatementTraits = {}): Promise<QueryResult<R>> {
     if (this.#lost !== null) throw this.#lost
-    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[], { ...ONE_AT_A_TIME, prepare: named && this.#manners.names })
+    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[], { ...ONE_AT_A_TIME, prepare: named && this.#options.preparedStatements })
     if (!foreign) sendAtOnce(query)
     if (bytesOf !== undefined) return { rows: readRaw(await this.#inTime(query.raw(), () => this.#transaction !== null || isAtWork(query)) as unknown as RawRows, bytesOf) as R[] }
     const rows = await this.#inTime(query, () => this.#transaction !== null || isAtWork(query))
@@ -147,7 +147,7 @@ class PostgresJSConnection implements DatabaseConnection {
 
   /** Waits for a connection and, where `hasConnection` says that it has come, for the answer. */
   async #inTime<T> (answer: PromiseLike<T>, hasConnection: () => boolean): Promise<T> {
-    const { acquireTimeoutMs, answerTimeoutMs } = this.#manners
+    const { acquireTimeoutMs, answerTimeoutMs } = this.#options
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<never>((_resolve, reject) => {
       const giveUp = (what: string) => { reject(new TooLate(what)) }

@@ -1,5 +1,6 @@
 import type { Driver } from 'kysely'
 import { PostgresJSDialect } from '../../src/storage/postgres-js-dialect.js'
+import { beforeEveryStatement } from './every-statement.js'
 
 /** The next faults: the statement that `at` names fails as if PostgreSQL had said `sqlstate`, and so do those after it, `times` in all. */
 export interface Faults {
@@ -16,20 +17,12 @@ export class FailingDialect extends PostgresJSDialect {
 
   override createDriver (): Driver {
     const driver = super.createDriver()
-    const acquire = driver.acquireConnection.bind(driver)
-    driver.acquireConnection = async () => {
-      const connection = await acquire()
-      const execute = connection.executeQuery.bind(connection)
-      connection.executeQuery = async query => {
-        this.faults.seen++
-        if (!query.sql.startsWith('rollback') && this.faults.seen >= this.faults.at && this.faults.times > 0) {
-          this.faults.times--
-          throw Object.assign(new Error('injected'), { code: this.faults.sqlstate, severity: 'ERROR' })
-        }
-        return await execute(query)
-      }
-      return connection
-    }
+    beforeEveryStatement(driver, query => {
+      this.faults.seen++
+      if (query.sql.startsWith('rollback') || this.faults.seen < this.faults.at || this.faults.times <= 0) return
+      this.faults.times--
+      throw Object.assign(new Error('injected'), { code: this.faults.sqlstate, severity: 'ERROR' })
+    })
     return driver
   }
 }

@@ -4,6 +4,7 @@ import { Kysely, type Driver } from 'kysely'
 import postgres, { type Sql } from 'postgres'
 import oversync, { sourceIdFrom } from '../../src/index.js'
 import { PostgresJSDialect } from '../../src/storage/postgres-js-dialect.js'
+import { beforeEveryStatement } from '../helpers/every-statement.js'
 import { SERVER_SCHEMA, SERVER_TABLES } from './tables.js'
 
 /** What shall happen between server and database while one request is served. */
@@ -22,21 +23,13 @@ const troubles = new AsyncLocalStorage<Trouble & { seen: number }>()
 class TroubledDialect extends PostgresJSDialect {
   override createDriver (): Driver {
     const driver = super.createDriver()
-    const acquire = driver.acquireConnection.bind(driver)
-    driver.acquireConnection = async () => {
-      const connection = await acquire()
-      const execute = connection.executeQuery.bind(connection)
-      connection.executeQuery = async query => {
-        const trouble = troubles.getStore()
-        if (trouble !== undefined) {
-          const n = ++trouble.seen
-          if (trouble.before !== undefined) await trouble.before(n, query.sql)
-          if (n === trouble.cutAt) throw connectionLost()
-        }
-        return await execute(query)
-      }
-      return connection
-    }
+    beforeEveryStatement(driver, async query => {
+      const trouble = troubles.getStore()
+      if (trouble === undefined) return
+      const n = ++trouble.seen
+      await trouble.before?.(n, query.sql)
+      if (n === trouble.cutAt) throw connectionLost()
+    })
     const commit = driver.commitTransaction.bind(driver)
     const rollback = driver.rollbackTransaction.bind(driver)
     driver.commitTransaction = async connection => {
