@@ -1,7 +1,7 @@
 // The database in a real browser: its file, its tabs, and a real server with PostgreSQL behind it.
 import t from 'tap'
 import { waitFor } from '../helpers/wait-for.js'
-import { createProfile } from './profile.js'
+import { createProfile, type Tab } from './profile.js'
 import { createSite } from './site.js'
 
 t.test('what is written offline goes up later, to PostgreSQL and to a second device', async t => {
@@ -113,7 +113,8 @@ t.test('when the tab that has the database is closed, or its process dies, anoth
   await first.add('first')
   const second = await profile.open(site.origin)
   const third = await profile.open(site.origin)
-  t.strictSame([await first.role(), await second.role(), await third.role()], ['leader', 'follower', 'follower'])
+  const rolesOf = async (tabs: Tab[]): Promise<string[]> => await Promise.all(tabs.map(async tab => await tab.role()))
+  await waitFor('each tab to know its part', async () => (await rolesOf([first, second, third])).join() === 'leader,follower,follower')
 
   // The second tab waits for its sync, which the first one carries out, and is repeated by the next leader.
   const { arrived, release } = site.hold('/sync/upload')
@@ -125,8 +126,8 @@ t.test('when the tab that has the database is closed, or its process dies, anoth
   t.strictSame(await site.notes(), ['first'])
   t.equal(await site.changes(), 1, 'sent twice, applied once')
 
+  await waitFor('an heir', async () => (await rolesOf([second, third])).sort().join() === 'follower,leader')
   const [heir, last] = await second.role() === 'leader' ? [second, third] : [third, second]
-  t.strictSame([await heir.role(), await last.role()], ['leader', 'follower'])
   await last.add('second')
   heir.page.goto('chrome://crash').catch(() => {}) // it never arrives there
   await waitFor('the last tab to lead', async () => await last.role() === 'leader')
