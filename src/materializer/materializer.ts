@@ -1,6 +1,7 @@
 import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError } from '../storage/database-error.js'
+import { sendTogether } from '../storage/pipeline.js'
 import { findAffected, type AffectedRow } from './delete-effects.js'
 import type { Refused, RowWrite } from './row-write.js'
 import { alteredStatement, deleteStatement, insertStatement, ownedStatement, presentStatement, probeStatement, updateStatement } from './statements.js'
@@ -42,19 +43,45 @@ export async function writeRun (context: WriteContext, run: RowWrite[], order: S
   return outcome
 }
 
-async function writeGroup (context: WriteContext, group: RowWrite[]): Promise<Refused[]> {
-  const { trx, scope } = context
+/**
+ * Writes runs of rows in one round trip, if it can be done without a look at anything in between, and as a rule it can: then
+ * tells whether every row was written. Null where it cannot, with nothing sent. `before` and `after` go along.
+ */
+export async function writeRunsTogether ({ trx, scope }: WriteContext, runs: RowWrite[][], before: CompiledQuery, after: CompiledQuery): Promise<boolean | null> {
+  const groups = runs.flatMap(run => groupRun(run, 'upserts-first'))
+  if (!groups.every(isPlain)) return null
+  const answers = (await sendTogether(trx, [before, ...groups.map(group => groupStatement(group, scope)), after])).slice(1, -1)
+  return groups.every(([write, ...others], i) => write?.verb === 'delete' || answers[i]?.rows.length === 1 + others.length)
+}
+
+/** Whether the database says by itself all that there is to know about rows of one table and verb. */
+function isPlain (group: RowWrite[]): boolean {
+  const { table, verb } = group[0] as RowWrite
+  return table.materializer === null && (verb !== 'delete' || (table.deleteActions.length === 0 && !needsExplaining(table)))
+}
+
+/** Rows of the table may still be there after their deletion. */
+function needsExplaining ({ owner, mayKeep }: TableSpec): boolean {
+  return owner !== null || mayKeep
+}
+
+/** The statement that writes rows of one table, verb and set of columns. */
+function groupStatement (group: RowWrite[], scope: string): CompiledQuery<{ pk: string }> {
   const { table, verb, columns } = group[0] as RowWrite
   const owner = table.owner === null ? [] : [scope]
   const keys = JSON.stringify(group.map(({ pk }) => pk))
-  if (verb === 'delete') {
-    await trx.executeQuery(CompiledQuery.raw(deleteStatement(table), [keys, ...owner]))
-    // A row that is not there any more is as deleted as it should be.
-    return table.owner === null && !table.mayKeep ? [] : await explain(context, group)
-  }
+  if (verb === 'delete') return CompiledQuery.raw(deleteStatement(table), [keys, ...owner]) as CompiledQuery<{ pk: string }>
   const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
   const statement = verb === 'insert' ? insertStatement(table, columns) : updateStatement(table, columns)
-  const { rows } = await trx.executeQuery<{ pk: string }>(CompiledQuery.raw(statement, [payloads, keys, ...owner]))
+  return CompiledQuery.raw(statement, [payloads, keys, ...owner]) as CompiledQuery<{ pk: string }>
+}
+
+async function writeGroup (context: WriteContext, group: RowWrite[]): Promise<Refused[]> {
+  const { trx, scope } = context
+  const { table, verb } = group[0] as RowWrite
+  const { rows } = await trx.executeQuery(groupStatement(group, scope))
+  // A row that is not there any more is as deleted as it should be.
+  if (verb === 'delete') return needsExplaining(table) ? await explain(context, group) : []
   if (rows.length === group.length) return []
   const written = new Set(rows.map(({ pk }) => pk))
   const absent = group.filter(({ pk }) => !written.has(pk))

@@ -120,12 +120,12 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
 
 /** The columns of tables as the transaction sees them, by `schema.table`. */
 export async function readColumnNames (db: Kysely<Database>, tables: Array<{ schema: string, table: string }>): Promise<Map<string, Set<string>>> {
-  const { rows } = await sql<{ name: string, columns: string[] }>`
-    select x."schema" || '.' || x."table" as name, array_agg(a.attname::text) as columns
+  const { rows } = await sql<{ name: string, columns: string }>`
+    select x."schema" || '.' || x."table" as name, json_agg(a.attname)::text as columns
     from json_to_recordset(${JSON.stringify(tables)}::text::json) as x ("schema" text, "table" text)
     join pg_catalog.pg_namespace n on n.nspname = x."schema"
     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = x."table"
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     group by 1`.execute(db)
-  return new Map(rows.map(({ name, columns }) => [name, new Set(columns)]))
+  return new Map(rows.map(({ name, columns }) => [name, new Set(JSON.parse(columns) as string[])]))
 }

@@ -1,14 +1,23 @@
 import type { Transaction } from 'kysely'
-import { appendEntries, readPayloads, releaseChangeIds, type NewEntry, type Spend } from '../storage/change-log.js'
+import { appendStatement, readPayloads, releaseStatement, type NewEntry, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
+import { sendTogether } from '../storage/pipeline.js'
 import type { Source } from '../storage/source.js'
 import type { Stream } from '../storage/stream.js'
 import type { FinalRow, Judgement } from './decide.js'
 import { toEntry, type ServerChange } from './server-changes.js'
 
-/** Numbers the writes and appends them to the stream. Returns the new head and the highest number that the source has used. */
-export async function record (trx: Transaction<Database>, metadata: Metadata, stream: Stream, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Promise<{ head: number, maxChangeId: number }> {
+/** What a batch adds to the stream. */
+export interface Numbered {
+  entries: NewEntry[]
+  /** The new head, and the highest number that the source has used. */
+  head: number
+  maxChangeId: number
+}
+
+/** Gives the writes of a batch and the server's own changes their positions. */
+export function number (stream: Stream, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Numbered {
   let head = stream.head
   const holders = new Map(judgement.writes.map(write => [write.change.sourceChangeId, write]))
   const entries = judgement.writes.map((write): NewEntry => {
@@ -32,9 +41,17 @@ export async function record (trx: Transaction<Database>, metadata: Metadata, st
     if (decision.verdict === 'write') maxChangeId = Math.max(maxChangeId, decision.write.change.sourceChangeId)
     if (decision.verdict === 'nothing') maxChangeId = Math.max(maxChangeId, decision.change.sourceChangeId)
   }
-  await releaseChangeIds(trx, metadata, stream.scopeId, source.no, judgement.writes.filter(({ takesNumber }) => takesNumber).map(({ change }) => change.sourceChangeId))
-  if (entries.length > 0 || maxChangeId > source.maxChangeId) await appendEntries(trx, metadata, stream.scopeId, source.no, entries, head, maxChangeId)
-  return { head, maxChangeId }
+  return { entries, head, maxChangeId }
+}
+
+/** Appends what a batch adds to the stream and commits: the last that an upload does. */
+export async function record (trx: Transaction<Database>, metadata: Metadata, { scopeId }: Stream, source: Source, judgement: Judgement, numbered: Numbered): Promise<void> {
+  if (numbered.entries.length === 0 && numbered.maxChangeId <= source.maxChangeId) return
+  const released = judgement.writes.filter(({ takesNumber }) => takesNumber).map(({ change }) => change.sourceChangeId)
+  await sendTogether(trx, [
+    ...released.length === 0 ? [] : [releaseStatement(trx, metadata, scopeId, source.no, released)],
+    appendStatement(trx, metadata, { scopeId, sourceNo: source.no, ...numbered })
+  ], { commits: true })
 }
 
 /** Positions and versions beyond would be rounded on their way to devices. No stream gets there; a damaged one must not go on. */

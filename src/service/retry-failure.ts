@@ -5,7 +5,7 @@ import type { Catalog, CatalogSnapshot } from '../materializer/catalog.js'
 import type { RowWrite } from '../materializer/row-write.js'
 import { isWritable, type TableSpec } from '../materializer/table-spec.js'
 import type { Metrics } from '../metrics.js'
-import { appendEntries, readPayloads, type Spend } from '../storage/change-log.js'
+import { appendStatement, readPayloads, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import { claimFailure, findFailure, forgetFailures, readFailed, writeFailures, type ListedFailure } from '../storage/materialize-failure.js'
 import type { Metadata } from '../storage/metadata.js'
@@ -47,7 +47,7 @@ export async function retryFailure (context: RetryContext, id: number): Promise<
   const retried = withCatalog(context.catalog, async snapshot => await inTransaction(db, async trx => {
     if (!await claimFailure(trx, metadata, id)) throw new SyncError('retry_in_progress', 'This failure is being retried.')
     // As an upload would: the row cannot change meanwhile.
-    const stream = await lockStream(trx, failure.scope)
+    const stream = await lockStream(trx, metadata, failure.scope)
     const found = await findFailure(trx, metadata, id)
     if (found === null) throw new SyncError('not_found', GONE)
     return await writeAgain(context, trx, snapshot, stream, found)
@@ -92,7 +92,7 @@ async function writeAgain ({ metadata, catalog }: RetryContext, trx: Transaction
   const altered = payload === null || !table.materialize ? [] : [{ row, table, pk, effect: 'alter' as const, columns: [], constraint: '', cause: toWrite(table, row, pk, state, payload, true) }]
   const changes = await followDeletions(trx, metadata, scopeId, judgement, [...affected, ...altered], states, spend)
   const entries = changes.map((change, i) => toEntry(change, head + i + 1))
-  if (entries.length > 0) await appendEntries(trx, metadata, scopeId, SERVER_SOURCE_NO, entries, head + entries.length, 0)
+  if (entries.length > 0) await trx.executeQuery(appendStatement(trx, metadata, { scopeId, sourceNo: SERVER_SOURCE_NO, maxChangeId: 0, entries, head: head + entries.length }))
   return { id, status: 'materialized' }
 }
 

@@ -4,13 +4,14 @@ import { MAX_TOUCHED_BYTES } from '../limits.js'
 import type { Catalog, CatalogSnapshot } from '../materializer/catalog.js'
 import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
+import { beginUpload, type Begun } from '../storage/begin-upload.js'
 import { hasUsed, readLedger, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import { readFailed } from '../storage/materialize-failure.js'
 import type { Metadata } from '../storage/metadata.js'
-import { readSourceAndStates, type RowKey } from '../storage/row-state.js'
+import type { RowKey } from '../storage/row-state.js'
 import { addSource, findSource, type Source } from '../storage/source.js'
-import { ensureStream, lockStream, type Stream } from '../storage/stream.js'
+import { ensureStream, type Stream } from '../storage/stream.js'
 import { inTransactionBegunBy, reading } from '../storage/transaction.js'
 import type { AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
@@ -20,7 +21,7 @@ import { mayHaveFailed, noteFailures } from './failures.js'
 import { HookTime } from './in-time.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
-import { readShownPayloads, record } from './record.js'
+import { number, readShownPayloads, record } from './record.js'
 import { followDeletions } from './server-changes.js'
 import { settle } from './settle.js'
 import { uploadReply, type UploadCounts } from './upload-reply.js'
@@ -77,11 +78,12 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
   const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
     registry: snapshot.registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted, olderClient: body.request.epoch === undefined && !trusted
   }))
-  return await inTransactionBegunBy(db, async trx => await lockStream(trx, identity.scope), async (trx, stream) => {
+  return await inTransactionBegunBy(db, async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {
+    const { stream } = begun
     const budget = new ByteBudget(MAX_TOUCHED_BYTES)
     const spend: Spend = bytes => { budget.spend(bytes) }
     requireSameHistory(stream, request.epoch)
-    const { source, known } = await readKnown({ trx, metadata, stream, identity, prepared, request, spend })
+    const { source, known } = await readKnown({ trx, metadata, begun, identity, prepared, request, spend })
     const failed = await readFailed(trx, metadata, stream.scopeId, rowsThatMayHaveFailed(prepared, failedTables))
     const settled = await settle({
       trx,
@@ -99,13 +101,12 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
     await readBack(trx, judgement, settled, spend)
     const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
     await noteFailures({ trx, metadata, scopeId: stream.scopeId, sourceNo: source.no, failedTables }, judgement, settled, serverChanges)
-    const { head, maxChangeId } = await record(trx, metadata, stream, source, judgement, serverChanges)
-    return uploadReply({
-      judgement,
-      payloads: await readShownPayloads(trx, metadata, stream, judgement, spend),
-      spend,
-      fields: { head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 }
-    })
+    const payloads = await readShownPayloads(trx, metadata, stream, judgement, spend)
+    const numbered = number(stream, source, judgement, serverChanges)
+    const fields = { head: numbered.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: numbered.maxChangeId + 1 }
+    const reply = uploadReply({ judgement, payloads, spend, fields })
+    await record(trx, metadata, stream, source, judgement, numbered)
+    return reply
   }, context.metrics)
 }
 
@@ -147,30 +148,35 @@ export function requireSameHistory (stream: Stream, epoch: string | undefined): 
 interface Reads {
   trx: Transaction<Database>
   metadata: Metadata
-  stream: Stream
+  begun: Begun
   identity: Required<Identity>
   prepared: Array<PreparedChange | UnreadableChange>
   request: UploadBody['request']
   spend: Spend
 }
 
-/** Reads what the verdicts depend on, set by set. Runs after the statement that took the lock. Registers the device where it is new. */
-async function readKnown ({ trx, metadata, stream: { scopeId }, identity, prepared, request, spend }: Reads): Promise<{ source: Source, known: Known }> {
+/** The rows that the batch changes or refers to. */
+function rowsOf (prepared: Array<PreparedChange | UnreadableChange>): RowKey[] {
   const keys = new Map<string, RowKey>()
   for (const change of prepared) {
     if ('unreadable' in change) continue
     keys.set(change.row, { tableId: change.table.id, pk: change.pk })
     for (const parent of change.parents) keys.set(parent.row, parent)
   }
-  const found = await readSourceAndStates(trx, metadata, scopeId, identity, [...keys.values()])
-  const source = found.source ?? await addSource(trx, scopeId, identity)
+  return [...keys.values()]
+}
+
+/** Reads what else the verdicts depend on, set by set, under the lock. Registers the device where it is new. */
+async function readKnown ({ trx, metadata, begun, identity, prepared, request, spend }: Reads): Promise<{ source: Source, known: Known }> {
+  const { stream: { scopeId }, states } = begun
+  const source = begun.source ?? await addSource(trx, scopeId, identity)
   // A number above all that were used cannot be a replay: most batches need no look into the ledger.
   const replayable = new Set(prepared.flatMap(change => 'unreadable' in change || change.sourceChangeId > source.maxChangeId ? [] : [change.sourceChangeId]))
   const { epoch, next_source_change_id: expected } = request
   return {
     source,
     known: {
-      rows: found.states,
+      rows: states,
       ledger: await readLedger(trx, metadata, scopeId, source.no, [...replayable], spend),
       olderClient: epoch === undefined,
       numbers: expected === undefined

@@ -1,7 +1,7 @@
-import { sql, type Transaction } from 'kysely'
+import { CompiledQuery, sql, type Transaction } from 'kysely'
 import { MAX_CULPRITS, MAX_NAMED_COLUMNS } from '../limits.js'
 import { stillAffected, type AffectedRow } from '../materializer/delete-effects.js'
-import { findUnreadableColumn, writeRun, type AskMaterializer, type StatementOrder, type WriteContext } from '../materializer/materializer.js'
+import { findUnreadableColumn, writeRun, writeRunsTogether, type AskMaterializer, type StatementOrder, type WriteContext } from '../materializer/materializer.js'
 import type { Refused, RowWrite } from '../materializer/row-write.js'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError, type DatabaseError } from '../storage/database-error.js'
@@ -68,8 +68,10 @@ export async function writeRows (context: WriteRowsContext, rows: RowWrite[], ti
 
 /** Writes the rows, or finds who is to blame. What deletions changed is added to `affected`. */
 async function writeOrBlame (context: WriteRowsContext, rows: RowWrite[], ties: Array<[string, string]>, affected: AffectedRow[]): Promise<Map<number, Culprit>> {
+  const isWritten = await attemptTogether(context, rows)
+  if (isWritten === true) return new Map()
   for (const order of ['upserts-first', 'deletes-first', 'as-requested'] as const) {
-    const failure = await attempt(context, rows, order, affected, order === 'upserts-first' ? 'oversync_rows' : null)
+    const failure = await attempt(context, rows, order, affected, order === 'upserts-first' && isWritten === null ? 'oversync_rows' : null)
     if (failure === null) return new Map()
     affected.length = 0
     await sql`rollback to savepoint oversync_rows`.execute(context.trx)
@@ -159,8 +161,7 @@ async function attempt ({ trx, scope, askMaterializer }: WriteRowsContext, rows:
       refused.push(...outcome.refused)
       found.push(...outcome.affected)
     }
-    // A deferred constraint would speak at COMMIT, when it is too late to tell whom it means.
-    await sql`set constraints all immediate`.execute(trx)
+    await trx.executeQuery(CONSTRAINTS_SPEAK)
     if (refused.length > 0) return { refused, error: null }
     affected.push(...found)
     return null
@@ -170,6 +171,27 @@ async function attempt ({ trx, scope, askMaterializer }: WriteRowsContext, rows:
     return { refused, error }
   }
 }
+
+/**
+ * The first attempt, in one round trip: nearly every batch needs no other. Where a row was not written it stays unsaid which,
+ * and nothing is left but the savepoint. Null where the rows cannot be written so; then there is no savepoint either.
+ */
+async function attemptTogether ({ trx, scope, askMaterializer }: WriteRowsContext, rows: RowWrite[]): Promise<boolean | null> {
+  try {
+    const isWritten = await writeRunsTogether({ trx, scope, askMaterializer }, splitIntoRuns(rows), BEGIN_ROWS, CONSTRAINTS_SPEAK)
+    if (isWritten !== false) return isWritten
+  } catch (error) {
+    const problem = asDatabaseError(error)
+    if (problem === null || !isRowProblem(problem)) throw error
+  }
+  await sql`rollback to savepoint oversync_rows`.execute(trx)
+  return false
+}
+
+/** Two statements in one message: neither has parameters. */
+const BEGIN_ROWS = CompiledQuery.raw('savepoint oversync_rows; set constraints all deferred')
+/** A deferred constraint would speak at COMMIT, when it is too late to tell whom it means. */
+const CONSTRAINTS_SPEAK = CompiledQuery.raw('set constraints all immediate')
 
 function deletionsFirst (run: RowWrite[]): RowWrite[] {
   return [...run].sort((a, b) => Number(b.verb === 'delete') - Number(a.verb === 'delete'))

@@ -1,7 +1,8 @@
-import { sql, type Transaction } from 'kysely'
+import { sql, type CompiledQuery, type Transaction } from 'kysely'
+import { MAX_TOUCHED_BYTES } from '../limits.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import { runNamed } from './statement-traits.js'
+import { withTraits } from './statement-traits.js'
 
 /** An applied change of a source, by its source_change_id. */
 export interface LedgerEntry {
@@ -18,26 +19,20 @@ export interface LedgerEntry {
   digest: string | null
 }
 
-/** Told how many bytes of payloads are about to be read; throws where that is too much. */
+/** Told how many bytes of payloads an upload touches; throws where that is too much. */
 export type Spend = (bytes: number) => void
 
 /** The entries of a source under the given numbers. */
 export async function readLedger (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[], spend: Spend): Promise<Map<number, LedgerEntry>> {
   if (sourceChangeIds.length === 0) return new Map()
-  const ids = JSON.stringify(sourceChangeIds)
-  const { rows: [size] } = await sql<{ bytes: string }>`
-    select coalesce(sum(l.payload_bytes), 0)::text as bytes
-    from json_array_elements_text(${ids}::text::json) as x (id)
-    cross join lateral (
-      select c.payload_bytes from ${metadata.table('change_log')} c
-      where c.scope_id = ${String(scopeId)}::bigint and c.source_no = ${sourceNo}::int and c.source_change_id = x.id::bigint limit 1) l`.execute(trx)
-  spend(Number(size?.bytes))
-  const { rows } = await sql<{ source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null, carried: number, sent_digest: string | null }>`
-    select l.source_change_id::text, l.table_id, l.pk, l.op = 'D' as deletes, l.version::text, l.server_id::text, l.payload::text, l.carried, l.sent_digest
-    from json_array_elements_text(${ids}::text::json) as x (id)
-    cross join lateral (
-      select * from ${metadata.table('change_log')} c
-      where c.scope_id = ${String(scopeId)}::bigint and c.source_no = ${sourceNo}::int and c.source_change_id = x.id::bigint limit 1) l`.execute(trx)
+  const { rows } = await sql<LedgerRow>`
+    with found as materialized (
+      select l.* from json_array_elements_text(${JSON.stringify(sourceChangeIds)}::text::json) as x (id)
+      cross join lateral (
+        select c.source_change_id, c.table_id, c.pk, c.op, c.version, c.server_id, c.payload, c.payload_bytes, c.carried, c.sent_digest from ${metadata.table('change_log')} c
+        where c.scope_id = ${String(scopeId)}::bigint and c.source_no = ${sourceNo}::int and c.source_change_id = x.id::bigint limit 1) l)
+    select source_change_id::text, table_id, pk, op = 'D' as deletes, version::text, server_id::text, ${PAYLOAD}, carried, sent_digest from found, ${TOTAL}`.execute(trx)
+  spend(Number(rows[0]?.total ?? 0))
   return new Map(rows.map(row => [Number(row.source_change_id), {
     tableId: row.table_id,
     pk: row.pk,
@@ -59,23 +54,26 @@ export async function hasUsed (trx: Transaction<Database>, metadata: Metadata, s
   return rows.length > 0
 }
 
+interface LedgerRow { source_change_id: string, table_id: number, pk: string, deletes: boolean, version: string, server_id: string, payload: string | null, total: string, carried: number, sent_digest: string | null }
+
+/*
+ * Large payloads lie apart from their rows (TOAST) and are not fetched before they become texts: so `found` holds none of
+ * them, and none is fetched where all together are more than an upload may touch. Then `spend` throws.
+ */
+const TOTAL = sql`(select coalesce(sum(payload_bytes), 0) as bytes from found) as total`
+const PAYLOAD = sql`total.bytes::text as total, case when total.bytes <= ${sql.lit(MAX_TOUCHED_BYTES)} then payload::text end as payload`
+
 /** Payloads as stored, by position. */
 export async function readPayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, serverIds: number[], spend: Spend): Promise<Map<number, string | null>> {
   if (serverIds.length === 0) return new Map()
-  const ids = JSON.stringify(serverIds)
-  const { rows: [size] } = await sql<{ bytes: string }>`
-    select coalesce(sum(l.payload_bytes), 0)::text as bytes
-    from json_array_elements_text(${ids}::text::json) as x (id)
-    cross join lateral (
-      select c.payload_bytes from ${metadata.table('change_log')} c
-      where c.scope_id = ${String(scopeId)}::bigint and c.server_id = x.id::bigint limit 1) l`.execute(trx)
-  spend(Number(size?.bytes))
-  const { rows } = await sql<{ server_id: string, payload: string | null }>`
-    select l.server_id::text, l.payload::text
-    from json_array_elements_text(${ids}::text::json) as x (id)
-    cross join lateral (
-      select c.server_id, c.payload from ${metadata.table('change_log')} c
-      where c.scope_id = ${String(scopeId)}::bigint and c.server_id = x.id::bigint limit 1) l`.execute(trx)
+  const { rows } = await sql<{ server_id: string, payload: string | null, total: string }>`
+    with found as materialized (
+      select l.* from json_array_elements_text(${JSON.stringify(serverIds)}::text::json) as x (id)
+      cross join lateral (
+        select c.server_id, c.payload, c.payload_bytes from ${metadata.table('change_log')} c
+        where c.scope_id = ${String(scopeId)}::bigint and c.server_id = x.id::bigint limit 1) l)
+    select server_id::text, ${PAYLOAD} from found, ${TOTAL}`.execute(trx)
+  spend(Number(rows[0]?.total ?? 0))
   return new Map(rows.map(row => [Number(row.server_id), row.payload]))
 }
 
@@ -97,18 +95,26 @@ export interface NewEntry {
   last: boolean
 }
 
-/**
- * Appends entries to the log and brings row states, head and source up to date, in one statement. `entries` are in the
- * order of their positions, which follow the head without a gap. Needs the stream lock.
- */
-export async function appendEntries (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, entries: NewEntry[], head: number, maxChangeId: number): Promise<void> {
+export interface Append {
+  scopeId: number
+  /** The source whose changes these are, and the highest number that it has used by now. */
+  sourceNo: number
+  maxChangeId: number
+  /** In the order of their positions, which follow the head without a gap. */
+  entries: NewEntry[]
+  /** The new head. */
+  head: number
+}
+
+/** Appends entries to the log and brings row states, head and source up to date, in one statement. Needs the stream lock. */
+export function appendStatement (trx: Transaction<Database>, metadata: Metadata, { scopeId, sourceNo, maxChangeId, entries, head }: Append): CompiledQuery {
   // Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent.
   const document = '[' + entries.map(entry =>
     `{"s":${entry.serverId},"q":${entry.sourceNo},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
     `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last}${entry.digest === null ? '' : `,"d":"${entry.digest}"`}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
   ).join(',') + ']'
   const scope = sql`${String(scopeId)}::bigint`
-  await runNamed(trx, sql`
+  return withTraits(sql`
     with entry as materialized (
       select * from json_to_recordset(${document}::text::json)
         as x (s bigint, q integer, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, d text, p json)
@@ -124,14 +130,13 @@ export async function appendEntries (trx: Transaction<Database>, metadata: Metad
       update ${metadata.table('stream')} set head = ${String(head)}::bigint where scope_id = ${scope}
     )
     update ${metadata.table('source')} set max_change_id = greatest(max_change_id, ${String(maxChangeId)}::bigint), last_seen = now()
-    where scope_id = ${scope} and source_no = ${sourceNo}::int`)
+    where scope_id = ${scope} and source_no = ${sourceNo}::int`.compile(trx), { named: true })
 }
 
 /** Takes the number away from entries that an older client has used for a newer change of the row. */
-export async function releaseChangeIds (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[]): Promise<void> {
-  if (sourceChangeIds.length === 0) return
-  await sql`
+export function releaseStatement (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[]): CompiledQuery {
+  return sql`
     update ${metadata.table('change_log')} set source_change_id = -server_id
     where scope_id = ${String(scopeId)}::bigint and source_no = ${sourceNo}::int
-      and source_change_id in (select id::bigint from json_array_elements_text(${JSON.stringify(sourceChangeIds)}::text::json) as x (id))`.execute(trx)
+      and source_change_id in (select id::bigint from json_array_elements_text(${JSON.stringify(sourceChangeIds)}::text::json) as x (id))`.compile(trx)
 }

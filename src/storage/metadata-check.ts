@@ -77,21 +77,22 @@ export async function requireMetadata (db: Kysely<any>, schema: string): Promise
   }
 }
 
+/** As JSON text: an instance of the app's own may not read arrays (`fetch_types` of postgres.js). */
 async function readColumns (db: Kysely<any>, schema: string): Promise<Map<string, Set<string>>> {
-  const { rows } = await sql<{ name: string, columns: string[] }>`
-    select c.relname as name, array_agg(a.attname::text) as columns
+  const { rows } = await sql<{ name: string, columns: string }>`
+    select c.relname as name, json_agg(a.attname)::text as columns
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     where n.nspname = ${schema} and c.relkind in ('r', 'p', 'v', 'm', 'f')
     group by c.oid, c.relname`.execute(db)
-  return new Map(rows.map(({ name, columns }) => [name, new Set(columns)]))
+  return new Map(rows.map(({ name, columns }) => [name, new Set(JSON.parse(columns) as string[])]))
 }
 
 /** Unique indexes that PostgreSQL enforces over all rows, as their columns in order. */
 async function readKeys (db: Kysely<any>, schema: string): Promise<Map<string, Set<string>>> {
-  const { rows } = await sql<{ name: string, keys: string[] }>`
-    select c.relname as name, array_agg(k.columns) as keys
+  const { rows } = await sql<{ name: string, keys: string }>`
+    select c.relname as name, json_agg(k.columns)::text as keys
     from pg_catalog.pg_index i
     join pg_catalog.pg_class c on c.oid = i.indrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -101,5 +102,5 @@ async function readKeys (db: Kysely<any>, schema: string): Promise<Map<string, S
       join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = x.number) k
     where n.nspname = ${schema} and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
     group by c.oid, c.relname`.execute(db)
-  return new Map(rows.map(({ name, keys }) => [name, new Set(keys)]))
+  return new Map(rows.map(({ name, keys }) => [name, new Set(JSON.parse(keys) as string[])]))
 }

@@ -1,11 +1,12 @@
 import {
-  PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler,
-  type CompiledQuery, type DatabaseConnection, type DatabaseIntrospector, type Dialect, type DialectAdapter, type Driver, type Kysely, type QueryCompiler, type QueryResult, type TransactionSettings
+  CompiledQuery, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler,
+  type DatabaseConnection, type DatabaseIntrospector, type Dialect, type DialectAdapter, type Driver, type Kysely, type QueryCompiler, type QueryResult, type TransactionSettings
 } from 'kysely'
-import type { Sql, TransactionSql } from 'postgres'
+import type { Row, Sql, TransactionSql } from 'postgres'
 import { ACQUIRE_TIMEOUT_MS, ANSWER_TIMEOUT_MS } from '../limits.js'
 import { isConnectionLost } from './database-error.js'
-import { traitsOf, type StatementTraits } from './statement-traits.js'
+import type { PipelineOptions, PipeliningConnection } from './pipeline.js'
+import { traitsOf } from './statement-traits.js'
 
 /**
  * Kysely over postgres.js, for connections that break. The usual dialect takes connections by `reserve()`, which after an
@@ -85,7 +86,7 @@ class PostgresJSDriver implements Driver {
   }
 }
 
-class PostgresJSConnection implements DatabaseConnection {
+class PostgresJSConnection implements PipeliningConnection {
   readonly #client: Sql
   readonly #options: DialectOptions
   #transaction: TransactionSql | null = null
@@ -95,6 +96,8 @@ class PostgresJSConnection implements DatabaseConnection {
   #lost: unknown = null
   /** The transaction ends: what comes behind its last statement would be on a connection that is somebody else's by then. */
   #isEnding = false
+  /** COMMIT went out with the last statements: there is nothing left to end. */
+  #hasEnded = false
   #isReleased = false
 
   constructor (client: Sql, options: DialectOptions) {
@@ -115,13 +118,15 @@ class PostgresJSConnection implements DatabaseConnection {
         reject(error)
       })
     })
+    this.#hasEnded = false
     // A connection answers BEGIN at once: whoever waits longer waits for a connection.
     this.#transaction = await this.#inTime(begun, () => false)
   }
 
   async end (statement: 'commit' | 'rollback'): Promise<void> {
+    if (this.#hasEnded) return
     this.#isEnding = true
-    await this.#execute(statement, [])
+    await this.#answer(this.#send(CompiledQuery.raw(statement)))
     this.#isEnding = false
     this.#transaction = null
   }
@@ -132,16 +137,41 @@ class PostgresJSConnection implements DatabaseConnection {
   }
 
   async executeQuery<R> (query: CompiledQuery): Promise<QueryResult<R>> {
-    if (this.#isEnding || this.#isReleased) throw new Error('The transaction is over.')
-    return await this.#execute(query.sql, query.parameters, traitsOf(query))
+    this.#requireOpen()
+    return await this.#answer(this.#send(query))
   }
 
-  async #execute<R> (sql: string, parameters: readonly unknown[], { foreign = false, named = false, bytesOf }: StatementTraits = {}): Promise<QueryResult<R>> {
+  async executeTogether (queries: readonly CompiledQuery[], { commits }: PipelineOptions): Promise<Array<QueryResult<any>>> {
+    this.#requireOpen()
+    if (this.#transaction === null) throw new Error('Only statements of a transaction go together.')
+    this.#hasEnded = commits
+    this.#isEnding = commits
+    const statements = commits ? [...queries, COMMIT] : queries
+    const sent = statements.map((query, i) => this.#send(query, i < statements.length - 1))
+    const results = []
+    for (const statement of sent) results.push(await this.#answer(statement))
+    return results.slice(0, queries.length)
+  }
+
+  #requireOpen (): void {
+    if (this.#isEnding || this.#isReleased) throw new Error('The transaction is over.')
+  }
+
+  /** Sends a statement. Unless another `follows` at once, its answer comes before anything else is sent on the connection. */
+  #send (query: CompiledQuery, follows = false): Sent {
     if (this.#lost !== null) throw this.#lost
-    const query = (this.#transaction ?? this.#client).unsafe(sql, [...parameters] as never[], { ...ONE_AT_A_TIME, prepare: named && this.#options.preparedStatements })
-    if (!foreign) sendAtOnce(query)
-    if (bytesOf !== undefined) return { rows: readRaw(await this.#inTime(query.raw(), () => this.#transaction !== null || isAtWork(query)) as unknown as RawRows, bytesOf) as R[] }
-    const rows = await this.#inTime(query, () => this.#transaction !== null || isAtWork(query))
+    const { foreign = false, named = false, bytesOf } = traitsOf(query)
+    const statement = (this.#transaction ?? this.#client).unsafe(query.sql, [...query.parameters] as never[], { ...(follows ? {} : ONE_AT_A_TIME), prepare: named && this.#options.preparedStatements })
+    if (!foreign) sendAtOnce(statement)
+    const answer = bytesOf === undefined ? statement : statement.raw()
+    // Also makes postgres.js send it. Who waits for it hears of its failure; who does not has heard of an earlier one.
+    answer.catch(() => {})
+    return { statement, answer, bytesOf }
+  }
+
+  async #answer<R> ({ statement, answer, bytesOf }: Sent): Promise<QueryResult<R>> {
+    const rows = await this.#inTime(answer, () => this.#transaction !== null || isAtWork(statement))
+    if (bytesOf !== undefined) return { rows: readRaw(rows as unknown as RawRows, bytesOf) as R[] }
     return { rows: [...rows] as R[], numAffectedRows: BigInt(rows.count ?? 0) }
   }
 
@@ -198,6 +228,15 @@ function readRaw (rows: RawRows, bytesOf: string): Array<Record<string, string |
     return [name, name === bytesOf ? value : value?.toString() ?? null]
   })))
 }
+
+/** A statement on its way. */
+interface Sent {
+  statement: object
+  answer: PromiseLike<Row[] & { count: number | null }>
+  bytesOf: string | undefined
+}
+
+const COMMIT = CompiledQuery.raw('commit')
 
 /** Called when a statement has been sent: false keeps postgres.js from sending another before its answer, where it could get stuck behind it. */
 const ONE_AT_A_TIME = { onexecute: () => false }

@@ -1,5 +1,6 @@
-import { sql, type Kysely, type Transaction } from 'kysely'
+import { sql, type CompiledQuery, type Kysely, type Transaction } from 'kysely'
 import type { Database } from './database.js'
+import type { Metadata } from './metadata.js'
 import { withTraits } from './statement-traits.js'
 import { SETTINGS } from './transaction.js'
 
@@ -31,22 +32,30 @@ export async function ensureStream (db: Kysely<Database>, scope: string): Promis
   return await findStream(db, scope) as Stream
 }
 
-/**
- * Locks the stream until the end of the transaction and reads it: one writer a scope, so that positions are in the order
- * of commit. Reads that the lock guards belong into later statements: this one's snapshot is older than the lock.
- *
- * Makes the transaction's settings first: a condition that mentions no column is judged before any row is read, so that
- * lock_timeout holds for the wait that follows.
- */
-export async function lockStream (trx: Transaction<Database>, scope: string): Promise<Stream> {
-  const lock = async () => {
-    const query = selectStream(trx, scope).where(sql<boolean>`(select ${SETTINGS}) is not null`).forNoKeyUpdate('st').compile()
-    return toStream((await trx.executeQuery(withTraits(query, { named: true }))).rows[0])
-  }
+/** Locks the stream until the end of the transaction and reads it: one writer a scope, so that positions are in the order of commit. */
+export async function lockStream (trx: Transaction<Database>, metadata: Metadata, scope: string): Promise<Stream> {
+  const lock = async () => toStream((await trx.executeQuery(lockStatement(trx, metadata, scope))).rows[0])
   const locked = await lock()
   if (locked !== null) return locked
   await ensureStream(trx, scope)
   return await lock() as Stream
+}
+
+/**
+ * The statement that locks a stream. Reads that the lock guards belong into later statements: this one's snapshot is older
+ * than the lock.
+ *
+ * Makes the transaction's settings first: a condition that mentions no column is judged before any row is read, so that
+ * lock_timeout holds for the wait that follows.
+ */
+export function lockStatement (trx: Transaction<Database>, metadata: Metadata, scope: string): CompiledQuery<StreamRow> {
+  return withTraits(sql<StreamRow>`
+    select st.scope_id::text, st.head::text, st.floor::text, st.compacted_through::text, m.epoch
+    from ${metadata.table('scope')} sc
+    join ${metadata.table('stream')} st on st.scope_id = sc.scope_id
+    cross join ${metadata.table('meta')} m
+    where sc.name = ${scope} and (select ${SETTINGS}) is not null
+    for no key update of st`.compile(trx), { named: true })
 }
 
 function selectStream (db: Kysely<Database>, scope: string) {
@@ -57,7 +66,9 @@ function selectStream (db: Kysely<Database>, scope: string) {
     .select(['st.scope_id', 'st.head', 'st.floor', 'st.compacted_through', 'm.epoch'])
 }
 
-function toStream (row: { scope_id: string, head: string, floor: string, compacted_through: string, epoch: string } | undefined): Stream | null {
+export interface StreamRow { scope_id: string, head: string, floor: string, compacted_through: string, epoch: string }
+
+export function toStream (row: StreamRow | undefined): Stream | null {
   if (row === undefined) return null
   return {
     scopeId: Number(row.scope_id),

@@ -1,6 +1,6 @@
 import type { Driver } from 'kysely'
 import { PostgresJSDialect } from '../../src/storage/postgres-js-dialect.js'
-import { beforeEveryStatement } from './every-statement.js'
+import { watchStatements } from './every-statement.js'
 
 /** The next faults: the statement that `at` names fails as if PostgreSQL had said `sqlstate`, and so do those after it, `times` in all. */
 export interface Faults {
@@ -17,11 +17,14 @@ export class FailingDialect extends PostgresJSDialect {
 
   override createDriver (): Driver {
     const driver = super.createDriver()
-    beforeEveryStatement(driver, query => {
-      this.faults.seen++
-      if (query.sql.startsWith('rollback') || this.faults.seen < this.faults.at || this.faults.times <= 0) return
-      this.faults.times--
-      throw Object.assign(new Error('injected'), { code: this.faults.sqlstate, severity: 'ERROR' })
+    watchStatements(driver, {
+      before: query => {
+        this.faults.seen++
+        if (query.sql.startsWith('rollback') || this.faults.seen < this.faults.at || this.faults.times <= 0) return
+        this.faults.times--
+        throw Object.assign(new Error('injected'), { code: this.faults.sqlstate, severity: 'ERROR' })
+      },
+      isClose: () => this.faults.times > 0
     })
     return driver
   }

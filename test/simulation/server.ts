@@ -4,7 +4,7 @@ import { Kysely, type Driver } from 'kysely'
 import postgres, { type Sql } from 'postgres'
 import oversync, { sourceIdFrom } from '../../src/index.js'
 import { PostgresJSDialect } from '../../src/storage/postgres-js-dialect.js'
-import { beforeEveryStatement } from '../helpers/every-statement.js'
+import { watchStatements } from '../helpers/every-statement.js'
 import { SERVER_SCHEMA, SERVER_TABLES } from './tables.js'
 
 /** What shall happen between server and database while one request is served. */
@@ -23,12 +23,15 @@ const troubles = new AsyncLocalStorage<Trouble & { seen: number }>()
 class TroubledDialect extends PostgresJSDialect {
   override createDriver (): Driver {
     const driver = super.createDriver()
-    beforeEveryStatement(driver, async query => {
-      const trouble = troubles.getStore()
-      if (trouble === undefined) return
-      const n = ++trouble.seen
-      await trouble.before?.(n, query.sql)
-      if (n === trouble.cutAt) throw connectionLost()
+    watchStatements(driver, {
+      before: async query => {
+        const trouble = troubles.getStore()
+        if (trouble === undefined) return
+        const n = ++trouble.seen
+        await trouble.before?.(n, query.sql)
+        if (n === trouble.cutAt) throw connectionLost()
+      },
+      isClose: () => troubles.getStore() !== undefined
     })
     const commit = driver.commitTransaction.bind(driver)
     const rollback = driver.rollbackTransaction.bind(driver)

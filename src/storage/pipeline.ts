@@ -1,0 +1,36 @@
+import type { CompiledQuery, DatabaseConnection, QueryResult, Transaction } from 'kysely'
+import type { Database } from './database.js'
+
+/** A connection that sends several statements before it waits for the answer to the first. */
+export interface PipeliningConnection extends DatabaseConnection {
+  /**
+   * Answers come in the order of the statements; throws what the first says that failed, behind which PostgreSQL takes no
+   * other of the transaction. With `commits` COMMIT goes out behind them and the transaction is over, whatever became of them:
+   * PostgreSQL makes a ROLLBACK of it where one has failed.
+   */
+  executeTogether: (queries: readonly CompiledQuery[], options: PipelineOptions) => Promise<Array<QueryResult<any>>>
+}
+
+export interface PipelineOptions {
+  commits: boolean
+}
+
+type Results<Queries extends readonly CompiledQuery[]> = { -readonly [K in keyof Queries]: Queries[K] extends CompiledQuery<infer Row> ? QueryResult<Row> : never }
+
+/**
+ * Runs statements of a transaction of which none depends on what another answers, in one round trip where the dialect can do
+ * that and one after the other where it cannot. Each still takes its snapshot when its turn comes. `commits` says that they are
+ * the transaction's last: the caller has nothing to do or to refuse after them.
+ */
+export async function sendTogether<const Queries extends readonly CompiledQuery<any>[]> (trx: Transaction<Database>, queries: Queries, options: PipelineOptions = { commits: false }): Promise<Results<Queries>> {
+  return await trx.getExecutor().provideConnection(async connection => {
+    if (isPipelining(connection)) return await connection.executeTogether(queries, options)
+    const results = []
+    for (const query of queries) results.push(await connection.executeQuery(query))
+    return results
+  }) as Results<Queries>
+}
+
+export function isPipelining (connection: DatabaseConnection): connection is PipeliningConnection {
+  return 'executeTogether' in connection
+}
