@@ -92,7 +92,10 @@ export async function startServers (url: string): Promise<Servers> {
         const reply = await (apps[server] as FastifyInstance).inject({ method, url, headers, ...(body === undefined ? {} : { payload: body }) })
         return { status: reply.statusCode, body: reply.body, headers: Object.fromEntries(Object.entries(reply.headers).map(([name, value]) => [name, String(value)])) }
       }
-      return trouble === undefined ? await inject() : await troubles.run({ ...trouble, seen: 0 }, inject)
+      const ask = async (): Promise<Reply> => trouble === undefined ? await inject() : await troubles.run({ ...trouble, seen: 0 }, inject)
+      const reply = await ask()
+      // Another story has just restarted the server: a load balancer would ask the next one.
+      return reply.status === 503 && reply.body.includes('The server is shutting down.') ? await ask() : reply
     },
     async restart (server) {
       const next = await start(server)
