@@ -3,7 +3,7 @@ import { broken, type UploadReply, type Verdict } from '../http/read-reply.js'
 import { afterTakingOver, settleUndecided } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
-import { fetchAgain } from './client-state.js'
+import { fetchAgain, writeState, type ClientState } from './client-state.js'
 import { hold } from './held.js'
 import { readLocal } from './local-row.js'
 import { isDropped } from './dropped.js'
@@ -19,7 +19,7 @@ export interface Judged {
   applied: number
   conflicts: number
   held: number
-  /** Ids that the server knows with other content: this file is a copy, and has taken a source id of its own. */
+  /** Another file has used ids of this one's source: this file is a copy, and takes a source id of its own. */
   reusedIds: boolean
 }
 
@@ -38,7 +38,7 @@ export function judge (host: ApplyHost, ids: readonly number[], reply: UploadRep
     const judged: Judged = { applied: 0, conflicts: 0, held: 0, reusedIds: false }
     for (const [i, entry] of outbox.entries()) judgeOne(context, entry, reply.verdicts[i] as Verdict, judged)
     afterTakingOver(context)
-    noteUsedIds(context, ids.at(-1) as number, reply)
+    if (!knowsUsedIds(context, state, reply)) judged.reusedIds = true
     if (judged.reusedIds) beginRebuild(context.driver, 'copy', reply.epoch)
     return judged
   })
@@ -47,11 +47,15 @@ export function judge (host: ApplyHost, ids: readonly number[], reply: UploadRep
 }
 
 /**
- * Every change of ours up to the batch's last id was judged, so whatever the server has below its next id is known here. What
- * it has beyond that last id is of a batch that is still in the outbox, or of another copy of this file.
+ * Takes note of the ids that the server has used for this file: those that it knew before, and what it has applied of the
+ * batch. An id up to the batch's last that it has used besides is another copy's, whose change this file would never see. (What
+ * it has beyond that is of a batch that is still in the outbox, or of another copy too: the next handshake tells.)
  */
-function noteUsedIds ({ driver }: ApplyContext, lastId: number, { nextChangeId }: UploadReply): void {
-  driver.run('update _sync_client set acked_next = max(acked_next, cast(? as integer))', [String(Math.min(nextChangeId, lastId + 1))])
+function knowsUsedIds ({ driver }: ApplyContext, { ackedNext }: ClientState, { verdicts, nextChangeId }: UploadReply): boolean {
+  const applied = verdicts.findLast(({ status }) => status === 'applied')
+  const known = Math.max(ackedNext, (applied?.id ?? 0) + 1)
+  writeState(driver, { acked_next: known })
+  return nextChangeId <= known || nextChangeId > (verdicts.at(-1) as Verdict).id + 1
 }
 
 function assertFits (ids: readonly number[], verdicts: readonly Verdict[]): void {

@@ -177,6 +177,32 @@ t.test('a copy that was refused a number does not miss what the other copy sends
   t.same(device.all('select name from authors order by id').map(row => row['name']), ['Author 1', 'refused', 'under the same number', 'under the next'])
 })
 
+t.test('nor does it miss that where all of its next batch is refused too, or conflicts (D9)', async t => {
+  for (const verdict of ['refused', 'conflict']) {
+    const server = new FakeServer()
+    const device = createDevice(t, { server, deviceId: 'phone' })
+    device.db.exec(author(1))
+    await device.client.syncOnce()
+    device.db.pragma('wal_checkpoint(truncate)')
+    const copy = path.join(path.dirname(device.file), 'copy.db')
+    fs.copyFileSync(device.file, copy)
+    const clone = createDevice(t, { server, file: copy, deviceId: 'phone' })
+    await clone.client.syncOnce()
+    server.refuse = change => change.pk === id(2) || (verdict === 'refused' && change.pk === id(4)) ? { reason: 'rejected' } : null
+    device.db.exec(author(2, 'refused'))
+    await device.client.uploadOnce()
+    clone.db.exec(author(3, 'under the same number'))
+    await clone.client.uploadOnce()
+    if (verdict === 'conflict') server.write('authors', id(4), { id: id(4), name: 'of a peer', email: null })
+    device.db.exec(author(4, 'under the next'))
+    await device.client.uploadOnce()
+    device.db.exec(author(5, 'applied'))
+    await device.client.syncOnce()
+    t.equal(device.all(`select name from authors where id = '${id(3)}'`)[0]?.['name'], 'under the same number', verdict)
+    t.not(device.client.status().deviceId, 'phone', `${verdict}: it has taken a source id of its own`)
+  }
+})
+
 t.test('a batch of which the first delivery applied a part goes through without a new source id (B2)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, deviceId: 'phone' })
