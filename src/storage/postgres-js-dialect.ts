@@ -90,6 +90,8 @@ class PostgresJSConnection implements PipeliningConnection {
   readonly #client: Sql
   readonly #options: DialectOptions
   #transaction: TransactionSql | null = null
+  /** Fails with the transaction's connection. A statement that postgres.js keeps back behind others is told nothing of that. */
+  #session: Promise<never> | null = null
   /** Makes postgres.js roll back and take the transaction's connection back. */
   #abandon: (reason: unknown) => void = () => {}
   /** What ended the transaction's connection. postgres.js must not be asked for anything more on it. */
@@ -107,18 +109,20 @@ class PostgresJSConnection implements PipeliningConnection {
 
   async begin (options: string): Promise<void> {
     const begun = new Promise<TransactionSql>((resolve, reject) => {
-      this.#client.begin(options, async transaction => {
+      this.#session = this.#client.begin<never>(options, async transaction => {
         // Nobody waits for it any more: an exception makes postgres.js roll back and take the connection back.
         if (this.#lost !== null) throw this.#lost
         resolve(transaction)
         // COMMIT and ROLLBACK come as statements, and with either of them postgres.js has its connection back.
-        await new Promise((_resolve, reject) => { this.#abandon = reject })
-      }).catch((error: unknown) => {
+        return await new Promise<never>((_resolve, reject) => { this.#abandon = reject })
+      }) as Promise<never>
+      this.#session.catch((error: unknown) => {
         this.#lost = error
         reject(error)
       })
     })
     this.#hasEnded = false
+    this.#isEnding = false
     // A connection answers BEGIN at once: whoever waits longer waits for a connection.
     this.#transaction = await this.#inTime(begun, () => false)
   }
@@ -163,6 +167,7 @@ class PostgresJSConnection implements PipeliningConnection {
     const { foreign = false, named = false, bytesOf } = traitsOf(query)
     const statement = (this.#transaction ?? this.#client).unsafe(query.sql, [...query.parameters] as never[], { ...(follows ? {} : ONE_AT_A_TIME), prepare: named && this.#options.preparedStatements })
     if (!foreign) sendAtOnce(statement)
+    if (this.#transaction !== null) sendOnce(statement)
     const answer = bytesOf === undefined ? statement : statement.raw()
     // Also makes postgres.js send it. Who waits for it hears of its failure; who does not has heard of an earlier one.
     answer.catch(() => {})
@@ -189,7 +194,7 @@ class PostgresJSConnection implements PipeliningConnection {
       }, firstMs)
     })
     try {
-      return await Promise.race([answer, timeout])
+      return await Promise.race(this.#session === null ? [answer, timeout] : [answer, timeout, this.#session])
     } catch (error) {
       if (isConnectionLost(error)) this.#lose(error)
       throw error
@@ -198,8 +203,9 @@ class PostgresJSConnection implements PipeliningConnection {
     }
   }
 
-  /** The connection may be whole and only its answer late: its transaction must not stay open then. */
+  /** The connection may be whole and only its answer late: its transaction must not stay open then. One that is gone may be somebody else's by now. */
   #lose (error: unknown): void {
+    if (this.#lost !== null) return
     this.#lost = error
     if (error instanceof TooLate) this.#abandon(error)
   }
@@ -217,6 +223,22 @@ class PostgresJSConnection implements PipeliningConnection {
  */
 function sendAtOnce (query: object): void {
   Object.defineProperty(query, 'describeFirst', { get: () => false, set () {} })
+}
+
+/**
+ * Keeps postgres.js from sending a named statement again that its session does not know, or whose plan no longer fits. In a
+ * transaction, which has failed by then, that is of no use; and it would go out behind the statements that were sent
+ * together: behind COMMIT it would be a transaction of its own.
+ */
+function sendOnce (query: object): void {
+  Object.defineProperty(query, 'retried', {
+    get: () => undefined,
+    set (this: { reject: (error: unknown) => void, cancelled: unknown }, error: unknown) {
+      this.reject(error)
+      // What is cancelled is not sent.
+      this.cancelled = true
+    }
+  })
 }
 
 type RawRows = Array<Array<Buffer | null>> & { columns: Array<{ name: string }> }

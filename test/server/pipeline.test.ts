@@ -4,6 +4,7 @@ import postgres, { type Sql } from 'postgres'
 import t, { type Test } from 'tap'
 import { sendTogether } from '../../src/storage/pipeline.js'
 import { PostgresJSDialect, type DialectOptions } from '../../src/storage/postgres-js-dialect.js'
+import { withTraits } from '../../src/storage/statement-traits.js'
 import { freshDb } from '../helpers/db.js'
 import { waitFor } from '../helpers/wait-for.js'
 import { watchStatements } from '../helpers/every-statement.js'
@@ -106,6 +107,44 @@ t.test('statements that go together and are not answered in time leave the conne
   gate.release()
   await waitFor('the connection', async () => await inTransaction(async trx => (await sendTogether(trx, [insert(3)], { commits: true })).length).catch(() => null))
   t.strictSame(await notes(), [3])
+})
+
+t.test('a named statement that its session has forgotten is not run again behind the COMMIT that went along', async t => {
+  const { inTransaction, notes } = await build(t, { preparedStatements: true })
+  const named = (n: number): CompiledQuery => withTraits(insert(n), { named: true })
+  await inTransaction(async trx => { await sendTogether(trx, [named(1)], { commits: true }) })
+  await t.rejects(inTransaction(async trx => {
+    await sendTogether(trx, [insert(2), select('deallocate all')])
+    await sendTogether(trx, [named(3)], { commits: true })
+  }), { code: '26000' })
+  t.strictSame(await notes(), [1], 'all of the transaction or nothing')
+  await inTransaction(async trx => { await sendTogether(trx, [named(4)], { commits: true }) })
+  t.strictSame(await notes(), [1, 4], 'the next transaction gives it a name anew')
+})
+
+t.test('what waits behind statements whose connection breaks fails at once, and touches no transaction that has the connection next', async t => {
+  const { inTransaction, notes, sql } = await build(t, { answerTimeoutMs: 5_000 })
+  const gate = await sql.reserve()
+  await gate`select pg_advisory_lock(1)`
+  let waiting: Promise<unknown> | undefined
+  const broken = inTransaction(async trx => {
+    // The second fails; the last is still on its way when that is known.
+    const together = sendTogether(trx, [select('savepoint here'), select('select 1/0'), select('rollback to savepoint here'), select('select pg_advisory_lock(1)')])
+    await t.rejects(together, { code: '22012' })
+    waiting = kyselySql`select 1`.execute(trx)
+    waiting.catch(() => {})
+    await waitFor('the last statement', async () => (await sql`select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`).length)
+    await waiting
+  })
+  const outcome = broken.then(() => null, (error: unknown) => error)
+  await waitFor('a connection', async () => await inTransaction(async trx => {
+    await kyselySql`insert into notes values (1)`.execute(trx)
+    t.match(await outcome, { code: 'CONNECTION_CLOSED' })
+    await kyselySql`insert into notes values (2)`.execute(trx)
+    return true
+  }).catch(() => null))
+  gate.release()
+  t.strictSame(await notes(), [1, 2])
 })
 
 t.test('a dialect that cannot send statements together runs them one by one and commits by itself', async t => {
