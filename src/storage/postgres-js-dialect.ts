@@ -90,8 +90,8 @@ class PostgresJSConnection implements PipeliningConnection {
   readonly #client: Sql
   readonly #options: DialectOptions
   #transaction: TransactionSql | null = null
-  /** Fails with the transaction's connection. A statement that postgres.js keeps back behind others is told nothing of that. */
-  #session: Promise<never> | null = null
+  /** Told when the transaction's connection is lost: a statement that postgres.js keeps back behind others hears nothing of that. */
+  readonly #waiting = new Set<(error: unknown) => void>()
   /** Makes postgres.js roll back and take the transaction's connection back. */
   #abandon: (reason: unknown) => void = () => {}
   /** What ended the transaction's connection. postgres.js must not be asked for anything more on it. */
@@ -109,16 +109,16 @@ class PostgresJSConnection implements PipeliningConnection {
 
   async begin (options: string): Promise<void> {
     const begun = new Promise<TransactionSql>((resolve, reject) => {
-      this.#session = this.#client.begin<never>(options, async transaction => {
+      this.#client.begin(options, async transaction => {
         // Nobody waits for it any more: an exception makes postgres.js roll back and take the connection back.
         if (this.#lost !== null) throw this.#lost
         resolve(transaction)
         // COMMIT and ROLLBACK come as statements, and with either of them postgres.js has its connection back.
-        return await new Promise<never>((_resolve, reject) => { this.#abandon = reject })
-      }) as Promise<never>
-      this.#session.catch((error: unknown) => {
+        await new Promise((_resolve, reject) => { this.#abandon = reject })
+      }).catch((error: unknown) => {
         this.#lost = error
         reject(error)
+        for (const tell of this.#waiting) tell(error)
       })
     })
     this.#hasEnded = false
@@ -184,7 +184,9 @@ class PostgresJSConnection implements PipeliningConnection {
   async #inTime<T> (answer: PromiseLike<T>, hasConnection: () => boolean): Promise<T> {
     const { acquireTimeoutMs, answerTimeoutMs } = this.#options
     let timer: NodeJS.Timeout | undefined
-    const timeout = new Promise<never>((_resolve, reject) => {
+    let tell: (error: unknown) => void = () => {}
+    const failure = new Promise<never>((_resolve, reject) => {
+      this.#waiting.add(tell = reject)
       const giveUp = (what: string) => { reject(new TooLate(what)) }
       const giveUpAnswer = () => { giveUp('The database did not answer in time.') }
       const firstMs = Math.min(acquireTimeoutMs, answerTimeoutMs)
@@ -194,12 +196,13 @@ class PostgresJSConnection implements PipeliningConnection {
       }, firstMs)
     })
     try {
-      return await Promise.race(this.#session === null ? [answer, timeout] : [answer, timeout, this.#session])
+      return await Promise.race([answer, failure])
     } catch (error) {
       if (isConnectionLost(error)) this.#lose(error)
       throw error
     } finally {
       clearTimeout(timer)
+      this.#waiting.delete(tell)
     }
   }
 
