@@ -10,6 +10,7 @@ import { connect } from '../storage/connect.js'
 import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
 import { findFailedTables, listFailures, type ListedFailure } from '../storage/materialize-failure.js'
+import { PageReader } from '../storage/page.js'
 import { findSource } from '../storage/source.js'
 import { ensureStream } from '../storage/stream.js'
 import { readServerSettings, type ServerSettings } from '../storage/server-settings.js'
@@ -63,7 +64,7 @@ export class OversyncService {
       const catalog = await Catalog.open(db, options.tables, ids, onTablesChanged)
       const { authorize, beforeApply } = options
       const context = {
-        ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata)
+        ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, pages: new PageReader(metadata, { ids, hidden: catalog.upOnly, excluded: catalog.excluded }), hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata)
       }
       return new OversyncService(options, close, context, await readServerSettings(db))
     } catch (error) {

@@ -1,0 +1,57 @@
+import { sql, type RawBuilder } from 'kysely'
+import type { Metadata } from './metadata.js'
+import type { PageTables } from './page-statement.js'
+import { SERVER_SOURCE_ID } from './source.js'
+
+/** What stands before the first change of a page, between two and after the last: string_agg puts it between without a copy more. */
+export const BEFORE_CHANGES = '{"server_id":'
+export const BETWEEN_CHANGES = '},{"server_id":'
+export const AFTER_CHANGES = '}'
+
+/**
+ * Aggregates the entries `c` of the log, which come in their order, to a text of changes. `s` is the stream and `piece` has
+ * the time of its first entry as text: entries of one upload have the same, and making it is dear.
+ */
+export function changeText (metadata: Metadata, ids: PageTables['ids'], excluded: PageTables['excluded']): RawBuilder<string> {
+  return sql`string_agg(c.server_id || ${tableText(metadata, ids)}
+        || case c.op when 'I' then 'INSERT","pk":' when 'U' then 'UPDATE","pk":' else 'DELETE","pk":' end
+        || to_json(c.pk)::text || coalesce(',"payload":' || ${payloadText(excluded)}, '')
+        || ',"server_version":' || c.version || case c.op when 'D' then ',"deleted":true' else ',"deleted":false' end
+        || ${sourceText(metadata)} || case when c.source_change_id > 0 then c.source_change_id else c.server_id end
+        || ',"ts":' || case when c.ts = piece.ts then piece.ts_text else to_json(c.ts)::text end, ${sql.lit(BETWEEN_CHANGES)})`
+}
+
+/** Numbers whose texts are listed; those beyond are looked up for each change. */
+const LISTED = 64
+
+/** The names of the table of `c`. A number never changes its meaning; other processes may have registered more of them. */
+function tableText (metadata: Metadata, ids: PageTables['ids']): RawBuilder<string> {
+  const listed: Array<string | null> = []
+  for (const [name, id] of ids) {
+    const [schema, table] = name.split('.')
+    if (id <= LISTED) listed[id - 1] = `,"schema":${JSON.stringify(schema)},"table":${JSON.stringify(table)},"op":"`
+  }
+  return sql`coalesce((array[${sql.join(Array.from(listed, text => sql.lit(text ?? null)))}]::text[])[c.table_id], (
+          select ',"schema":' || to_json(t.schema_name)::text || ',"table":' || to_json(t.table_name)::text || ',"op":"' from ${metadata.table('synced_table')} t where t.table_id = c.table_id))`
+}
+
+/**
+ * The device of `c`. A join would cost each change as much as all the rest, in whatever way PostgreSQL does it, and it
+ * chooses the way by what it believes of the tables; most streams have few devices, and these are read once for the page.
+ */
+function sourceText (metadata: Metadata): RawBuilder<string> {
+  const source = sql`${metadata.table('source')} so on so.scope_id = (select scope_id from stream) and so.source_no = n`
+  const text = sql`',"source_id":' || to_json(coalesce(so.source_id, ${sql.lit(SERVER_SOURCE_ID)}))::text || ',"source_change_id":'`
+  return sql`coalesce(
+          (select array_agg(${text} order by n) from generate_series(0, ${sql.lit(LISTED)}) n left join ${source})[c.source_no + 1],
+          (select ${text} from (select c.source_no) as number (n) left join ${source}))`
+}
+
+/** The payload of `c` as it was stored, without the members that do not travel. */
+function payloadText (excluded: PageTables['excluded']): RawBuilder<string> {
+  const tables = excluded.map(({ tableId, columns }) => sql`when c.payload is not null and c.table_id = ${sql.lit(tableId)} then (
+          select '{' || coalesce(string_agg(to_json(m.key)::text || ':' || m.value::text, ',' order by m.place), '') || '}'
+          from json_each(c.payload) with ordinality as m (key, value, place)
+          where m.key not in (${sql.join(columns.map(column => sql.lit(column)))}))`)
+  return tables.length === 0 ? sql`c.payload::text` : sql`case ${sql.join(tables, sql` `)} else c.payload::text end`
+}
