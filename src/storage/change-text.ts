@@ -13,11 +13,11 @@ export const AFTER_CHANGES = '}'
  * the time of its first entry as text: entries of one upload have the same, and making it is dear.
  */
 export function changeText (metadata: Metadata, ids: PageTables['ids'], excluded: PageTables['excluded']): RawBuilder<string> {
-  return sql`string_agg(c.server_id || ${tableText(metadata, ids)}
+  return sql`string_agg(c.server_id::text || ${tableText(metadata, ids)}
         || case c.op when 'I' then 'INSERT","pk":' when 'U' then 'UPDATE","pk":' else 'DELETE","pk":' end
         || to_json(c.pk)::text || coalesce(',"payload":' || ${payloadText(excluded)}, '')
-        || ',"server_version":' || c.version || case c.op when 'D' then ',"deleted":true' else ',"deleted":false' end
-        || ${sourceText(metadata)} || case when c.source_change_id > 0 then c.source_change_id else c.server_id end
+        || ',"server_version":' || c.version::text || case c.op when 'D' then ',"deleted":true' else ',"deleted":false' end
+        || ${sourceText(metadata)} || case when c.source_change_id > 0 then c.source_change_id else c.server_id end::text
         || ',"ts":' || case when c.ts = piece.ts then piece.ts_text else to_json(c.ts)::text end, ${sql.lit(BETWEEN_CHANGES)})`
 }
 

@@ -65,9 +65,9 @@ export interface PageKind {
  * They are made in pieces of some positions each: one text of the whole page is copied by PostgreSQL four times, each time
  * into fresh memory of the kernel's, and nothing of it can be sent before the end.
  *
- * Each select of the log is bounded by LIMIT, of which there can be no more entries than positions. Bounded by a second
- * condition on server_id alone, the range looks to PostgreSQL like a fixed part of the stream, whatever its length: a handful
- * of rows that it would rather read and sort in full, or so many that it compiles the statement first (jit).
+ * What PostgreSQL believes of the work stays small, whatever the tables hold and whether or not they were ever analyzed:
+ * believing it large, it would compile the statement before it runs it (jit), which takes seconds. Hence the limits that are
+ * literals, and the one of `stream`.
  */
 export function compilePage (db: Kysely<Database>, metadata: Metadata, { ids, hidden, excluded }: PageTables, { ofSchema, byBytes }: PageKind): Compiled<PageRow> {
   const log = metadata.table('change_log')
@@ -77,21 +77,18 @@ export function compilePage (db: Kysely<Database>, metadata: Metadata, { ids, hi
         ${hidden.length === 0 ? sql`` : sql`and c.table_id not in (${sql.join(hidden.map(id => sql.lit(id)))})`}`
   return compile<PageRow>(db, sql`
     with stream as materialized (
-      select st.scope_id, st.head, st.floor, m.epoch, so.max_change_id, a.after,
+      select st.scope_id, st.head, st.floor, (select epoch from ${metadata.table('meta')}) as epoch, so.max_change_id, a.after,
         case when not ${'includeSelf'}::boolean then so.source_no end as own_no,
         greatest(a.after, least(st.head, case when a.until between greatest(1, st.compacted_through) and st.head then a.until else st.head end)) as window_until
       from (select ${'after'}::bigint as after, ${'until'}::bigint as until) a
-      cross join ${metadata.table('meta')} m
       cross join ${metadata.table('scope')} sc
       join ${metadata.table('stream')} st on st.scope_id = sc.scope_id
       left join ${metadata.table('source')} so on so.scope_id = st.scope_id and so.user_id = ${'user'} and so.source_id = ${'device'}
-      where sc.name = ${'scope'}
+      where sc.name = ${'scope'} limit 1
     ), found as (
       select c.server_id, ${byBytes ? sql`sum(c.payload_bytes) over (order by c.server_id) - c.payload_bytes` : sql`c.payload_bytes`} as bytes
-      from (
-        select * from ${log} e where e.scope_id = (select scope_id from stream) and e.server_id > (select after from stream)
-        order by e.server_id limit (select least(window_until - after, ${sql.lit(MAX_SCANNED_POSITIONS)}) from stream)) c
-      where c.server_id <= (select least(window_until, after + ${sql.lit(MAX_SCANNED_POSITIONS)}) from stream) and ${wanted}
+      from ${entries(log, sql`(select after from stream)`, sql`(select window_until from stream)`, MAX_SCANNED_POSITIONS)} c
+      where ${wanted}
       order by c.server_id limit ${'limit'}::int
     ), page as materialized (
       select count(*) as found, max(server_id) as last_found,
@@ -109,10 +106,23 @@ export function compilePage (db: Kysely<Database>, metadata: Metadata, { ids, hi
       limit ${sql.lit(Math.ceil(MAX_SCANNED_POSITIONS / PAGE_PIECE_POSITIONS))}) piece on true
     left join lateral (
       select count(*) as count, ${changeText(metadata, ids, excluded)} as changes
-      from (
-        select * from ${log} e where e.scope_id = s.scope_id and e.server_id > piece.after
-        order by e.server_id limit ${sql.lit(PAGE_PIECE_POSITIONS)}) c
-      where c.server_id <= least(piece.after + ${sql.lit(PAGE_PIECE_POSITIONS)}, page.last) and ${wanted}) texts on true`)
+      from ${entries(log, sql`piece.after`, sql`page.last`, PAGE_PIECE_POSITIONS)} c
+      where ${wanted}) texts on true`)
+}
+
+/**
+ * The entries of some positions in their order, up to another position at most. LIMIT bounds what is looked at: there can be
+ * no more entries than positions. Bounded by a second condition on server_id alone, the range looks to PostgreSQL like a
+ * handful of rows, which it would rather read and sort in full.
+ */
+function entries (log: RawBuilder<unknown>, after: RawBuilder<unknown>, upTo: RawBuilder<unknown>, positions: number): RawBuilder<unknown> {
+  return sql`(
+        select b.* from (
+          select a.* from (
+            select * from ${log} e where e.scope_id = (select scope_id from stream) and e.server_id > ${after}
+            order by e.server_id limit ${sql.lit(positions)}) a
+          limit least(${sql.lit(positions)}, ${upTo} - ${after})) b
+        where b.server_id <= least(${after} + ${sql.lit(positions)}, ${upTo}))`
 }
 
 /** Every parameter is given as the name of its value. */
