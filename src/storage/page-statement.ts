@@ -121,7 +121,7 @@ function entries (log: RawBuilder<unknown>, after: RawBuilder<unknown>, upTo: Ra
           select a.* from (
             select * from ${log} e where e.scope_id = (select scope_id from stream) and e.server_id > ${after}
             order by e.server_id limit ${sql.lit(positions)}) a
-          limit least(${sql.lit(positions)}, ${upTo} - ${after})) b
+          order by a.server_id limit least(${sql.lit(positions)}, ${upTo} - ${after})) b
         where b.server_id <= least(${after} + ${sql.lit(positions)}, ${upTo}))`
 }
 
