@@ -1,7 +1,7 @@
 import { sql, type RawBuilder } from 'kysely'
 import type { Metadata } from './metadata.js'
 import type { PageTables } from './page-statement.js'
-import { SERVER_SOURCE_ID } from './source.js'
+import { SERVER_SOURCE_ID, SERVER_SOURCE_NO } from './source.js'
 
 /** What stands before the first change of a page, between two and after the last: string_agg puts it between without a copy more. */
 export const BEFORE_CHANGES = '{"server_id":'
@@ -16,8 +16,8 @@ export function changeText (metadata: Metadata, ids: PageTables['ids'], excluded
   return sql`string_agg(c.server_id::text || ${tableText(metadata, ids)}
         || case c.op when 'I' then 'INSERT","pk":' when 'U' then 'UPDATE","pk":' else 'DELETE","pk":' end
         || to_json(c.pk)::text || coalesce(',"payload":' || ${payloadText(excluded)}, '')
-        || ',"server_version":' || c.version::text || case c.op when 'D' then ',"deleted":true' else ',"deleted":false' end
-        || ${sourceText(metadata)} || case when c.source_change_id > 0 then c.source_change_id else c.server_id end::text
+        || ',"server_version":' || c.version::text || case c.op when 'D' then ',"deleted":true,"source_id":' else ',"deleted":false,"source_id":' end
+        || ${sourceId(metadata)} || ',"source_change_id":' || case when c.source_change_id > 0 then c.source_change_id else c.server_id end::text
         || ',"ts":' || case when c.ts = piece.ts then piece.ts_text else to_json(c.ts)::text end, ${sql.lit(BETWEEN_CHANGES)})`
 }
 
@@ -37,14 +37,16 @@ function tableText (metadata: Metadata, ids: PageTables['ids']): RawBuilder<stri
 
 /**
  * The device of `c`. A join would cost each change as much as all the rest, in whatever way PostgreSQL does it, and it
- * chooses the way by what it believes of the tables; most streams have few devices, and these are read once for the page.
+ * chooses the way by what it believes of the tables. Most streams have few devices, numbered without a gap: these are read
+ * once for the page.
  */
-function sourceText (metadata: Metadata): RawBuilder<string> {
-  const source = sql`${metadata.table('source')} so on so.scope_id = (select scope_id from stream) and so.source_no = n`
-  const text = sql`',"source_id":' || to_json(coalesce(so.source_id, ${sql.lit(SERVER_SOURCE_ID)}))::text || ',"source_change_id":'`
-  return sql`coalesce(
-          (select array_agg(${text} order by n) from generate_series(0, ${sql.lit(LISTED)}) n left join ${source})[c.source_no + 1],
-          (select ${text} from (select c.source_no) as number (n) left join ${source}))`
+function sourceId (metadata: Metadata): RawBuilder<string> {
+  const id = sql`to_json(so.source_id)::text`
+  const sources = sql`from ${metadata.table('source')} so where so.scope_id = (select scope_id from stream)`
+  const server = sql.lit(JSON.stringify(SERVER_SOURCE_ID))
+  return sql`case c.source_no when ${sql.lit(SERVER_SOURCE_NO)} then ${server} else coalesce(
+          (select case when max(so.source_no) = count(*) then array_agg(${id} order by so.source_no) end ${sources} and so.source_no between 1 and ${sql.lit(LISTED)})[c.source_no],
+          (select ${id} ${sources} and so.source_no = c.source_no), ${server}) end`
 }
 
 /** The payload of `c` as it was stored, without the members that do not travel. */
