@@ -21,9 +21,6 @@ export const MAX_SCANNED_POSITIONS = 10_000
 /** Payload bytes after which a page ends early (it always has one change): bounds memory for pages of large rows. */
 export const MAX_PAGE_BYTES = 8 * 1024 * 1024
 
-/** Positions whose changes PostgreSQL makes one text of: some 50 kB, which fit into memory that it uses again and again. */
-export const PAGE_PIECE_POSITIONS = 125
-
 /** Bytes of a key as text: keys are in two indexes, whose entries PostgreSQL limits to a third of a page. */
 export const MAX_KEY_BYTES = 1_024
 

@@ -3,7 +3,7 @@ import type { DownloadQuery } from '../contract/download-query.js'
 import { SyncError } from '../errors.js'
 import { DEFAULT_DOWNLOAD_LIMIT } from '../limits.js'
 import type { Identity } from '../options.js'
-import { AFTER_CHANGES, BEFORE_CHANGES, BETWEEN_CHANGES } from '../storage/change-text.js'
+import { AFTER_CHANGES, BEFORE_CHANGES } from '../storage/change-text.js'
 import type { Database } from '../storage/database.js'
 import type { Page, PageReader, PageRequest } from '../storage/page.js'
 import { ensureStream } from '../storage/stream.js'
@@ -27,9 +27,7 @@ export interface DownloadResult {
 }
 
 const HEAD = Buffer.from('{"changes":[')
-const BEFORE = Buffer.from(BEFORE_CHANGES)
-const BETWEEN = Buffer.from(BETWEEN_CHANGES)
-const AFTER = Buffer.from(AFTER_CHANGES)
+const HEAD_OF_CHANGES = Buffer.from('{"changes":[' + BEFORE_CHANGES)
 
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
@@ -43,15 +41,11 @@ export async function download (context: DownloadContext, identity: Required<Ide
   })
   requireKnownCursor(page, request.after, query)
   const hasMore = page.examined < page.windowUntil
-  const end = `],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
+  const end = `${page.count === 0 ? '' : AFTER_CHANGES}],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
     `"window_until":${page.windowUntil},"floor":${page.floor},"epoch":${JSON.stringify(page.epoch)},` +
     `"source_id":${JSON.stringify(identity.deviceId)},"next_source_change_id":${page.maxChangeId + 1}}`
-  const bytes = Buffer.concat([HEAD, ...joined(page.pieces), Buffer.from(end)])
+  const bytes = Buffer.concat([page.count === 0 ? HEAD : HEAD_OF_CHANGES, page.changes, Buffer.from(end)])
   return { bytes, count: page.count, get json () { return bytes.toString() } }
-}
-
-function joined (pieces: Buffer[]): Buffer[] {
-  return pieces.length === 0 ? [] : [...pieces.flatMap((piece, i) => [i === 0 ? BEFORE : BETWEEN, piece]), AFTER]
 }
 
 /** The query with its defaults. The routes have checked the types; other callers may not have. */

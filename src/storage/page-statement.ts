@@ -1,8 +1,8 @@
 import { sql, type CompiledQuery, type Kysely, type RawBuilder } from 'kysely'
-import { MAX_PAGE_BYTES, MAX_SCANNED_POSITIONS, PAGE_PIECE_POSITIONS } from '../limits.js'
+import { MAX_PAGE_BYTES, MAX_SCANNED_POSITIONS } from '../limits.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import { changeText } from './change-text.js'
+import { changesText } from './change-text.js'
 
 /** What pages need to know of the registered tables. */
 export interface PageTables {
@@ -28,7 +28,6 @@ export interface HeadRow {
   max_change_id: string | null
 }
 
-/** A piece of the page, beside what is known of the whole. */
 export interface PageRow extends HeadRow {
   window_until: string
   /** Changes that the limit lets in, and the last of them. */
@@ -36,9 +35,9 @@ export interface PageRow extends HeadRow {
   last_found: string | null
   /** The last of the page; null where nothing is found, and where it takes the other statement to find out. */
   last: string | null
-  /** Position behind which the piece begins. */
-  piece_after: string | null
-  changes_count: string | null
+  /** Changes in the page. */
+  count: string
+  /** A text where the app's own dialect read it. */
   changes: Buffer | string | null
 }
 
@@ -59,19 +58,19 @@ export interface PageKind {
 }
 
 /**
- * Texts of changes are put together by PostgreSQL and go out untouched. Work is bounded by positions, by the limit and by
- * bytes, whichever ends first: `page` finds out where, looking at narrow columns only, and then the texts are made up to there.
+ * The text of the changes is put together by PostgreSQL and goes out untouched. Work is bounded by positions, by the limit and
+ * by bytes, whichever ends first: `page` finds out where, looking at narrow columns only, and then the text is made up to there.
  *
- * They are made in pieces of some positions each: one text of the whole page is copied by PostgreSQL four times, each time
- * into fresh memory of the kernel's, and nothing of it can be sent before the end.
+ * The range that `page` looks at is bounded by LIMIT, of which there can be no more entries than positions: by a second
+ * condition on server_id, it looks to PostgreSQL like a handful of rows, which it would rather read and sort in full.
  *
  * What PostgreSQL believes of the work stays small, whatever the tables hold and whether or not they were ever analyzed:
  * believing it large, it would compile the statement before it runs it (jit), which takes seconds. Hence the limits that are
- * literals, and the one of `stream`.
+ * literals, the one of `stream`, and the one that is the number of rows that there are.
  */
 export function compilePage (db: Kysely<Database>, metadata: Metadata, { ids, hidden, excluded }: PageTables, { ofSchema, byBytes }: PageKind): Compiled<PageRow> {
   const log = metadata.table('change_log')
-  const enough = sql.lit(MAX_PAGE_BYTES)
+  const [enough, mostPositions] = [sql.lit(MAX_PAGE_BYTES), sql.lit(MAX_SCANNED_POSITIONS)]
   const wanted = sql`c.source_no is distinct from (select own_no from stream)
         ${ofSchema ? sql`and c.table_id in (select t.table_id from ${metadata.table('synced_table')} t where t.schema_name = ${'schema'})` : sql``}
         ${hidden.length === 0 ? sql`` : sql`and c.table_id not in (${sql.join(hidden.map(id => sql.lit(id)))})`}`
@@ -86,43 +85,31 @@ export function compilePage (db: Kysely<Database>, metadata: Metadata, { ids, hi
       left join ${metadata.table('source')} so on so.scope_id = st.scope_id and so.user_id = ${'user'} and so.source_id = ${'device'}
       where sc.name = ${'scope'} limit 1
     ), found as (
-      select c.server_id, ${byBytes ? sql`sum(c.payload_bytes) over (order by c.server_id) - c.payload_bytes` : sql`c.payload_bytes`} as bytes
-      from ${entries(log, sql`(select after from stream)`, sql`(select window_until from stream)`, MAX_SCANNED_POSITIONS)} c
-      where ${wanted}
+      select c.server_id, c.ts, ${byBytes ? sql`sum(c.payload_bytes) over (order by c.server_id) - c.payload_bytes` : sql`c.payload_bytes`} as bytes
+      from (
+        select * from (
+          select e.server_id, e.ts, e.source_no, e.payload_bytes, e.table_id from ${log} e
+          where e.scope_id = (select scope_id from stream) and e.server_id > (select after from stream)
+          order by e.server_id limit ${mostPositions}) a
+        order by a.server_id limit (select least(window_until - after, ${mostPositions}) from stream)) c
+      where c.server_id <= (select least(window_until, after + ${mostPositions}) from stream) and ${wanted}
       order by c.server_id limit ${'limit'}::int
     ), page as materialized (
       select count(*) as found, max(server_id) as last_found,
-        ${byBytes ? sql`max(server_id) filter (where bytes < ${enough})` : sql`case when sum(bytes) < ${enough} then max(server_id) end`} as last
+        ${byBytes ? sql`max(server_id) filter (where bytes < ${enough})` : sql`case when sum(bytes) < ${enough} then max(server_id) end`} as last,
+        min(ts) as first_ts, to_json(min(ts))::text as first_ts_text, max(ts) as last_ts, to_json(max(ts))::text as last_ts_text
       from found
     )
     select s.scope_id::text, s.epoch, s.head::text, s.floor::text, s.window_until::text, s.max_change_id::text,
-      page.found::text, page.last_found::text, page.last::text,
-      piece.after::text as piece_after, texts.count::text as changes_count, texts.changes
-    from stream s cross join page
-    left join lateral (
-      select after, first.ts, to_json(first.ts)::text as ts_text
-      from generate_series(s.after, page.last - 1, ${sql.lit(PAGE_PIECE_POSITIONS)}) as after
-      cross join lateral (select e.ts from ${log} e where e.scope_id = s.scope_id and e.server_id > after order by e.server_id limit 1) first
-      limit ${sql.lit(Math.ceil(MAX_SCANNED_POSITIONS / PAGE_PIECE_POSITIONS))}) piece on true
-    left join lateral (
-      select count(*) as count, ${changeText(metadata, ids, excluded)} as changes
-      from ${entries(log, sql`piece.after`, sql`page.last`, PAGE_PIECE_POSITIONS)} c
-      where ${wanted}) texts on true`)
-}
-
-/**
- * The entries of some positions in their order, up to another position at most. LIMIT bounds what is looked at: there can be
- * no more entries than positions. Bounded by a second condition on server_id alone, the range looks to PostgreSQL like a
- * handful of rows, which it would rather read and sort in full.
- */
-function entries (log: RawBuilder<unknown>, after: RawBuilder<unknown>, upTo: RawBuilder<unknown>, positions: number): RawBuilder<unknown> {
-  return sql`(
-        select b.* from (
-          select a.* from (
-            select * from ${log} e where e.scope_id = (select scope_id from stream) and e.server_id > ${after}
-            order by e.server_id limit ${sql.lit(positions)}) a
-          order by a.server_id limit least(${sql.lit(positions)}, ${upTo} - ${after})) b
-        where b.server_id <= least(${after} + ${sql.lit(positions)}, ${upTo}))`
+      page.found::text, page.last_found::text, page.last::text, texts.count::text, texts.changes
+    from stream s cross join page cross join (
+      select count(*) as count, ${changesText(metadata, ids, excluded)} as changes
+      from (
+        select * from (
+          select c.server_id, c.source_change_id, c.version, c.ts, c.source_no, c.table_id, c.op, c.pk, c.payload from ${log} c
+          where c.scope_id = (select scope_id from stream) and c.server_id > (select after from stream) and c.server_id <= (select last from page) and ${wanted}
+          order by c.server_id limit ${mostPositions}) a
+        order by a.server_id limit (select found from page)) c) texts`)
 }
 
 /** Every parameter is given as the name of its value. */

@@ -18,8 +18,8 @@ export interface PageRequest {
 }
 
 export interface Page {
-  /** The changes as JSON text in UTF-8, in pieces to be joined by BETWEEN_CHANGES. */
-  pieces: Buffer[]
+  /** The changes as JSON text in UTF-8, between BEFORE_CHANGES and AFTER_CHANGES; empty where there are none. */
+  changes: Buffer
   count: number
   /** Position up to which the log has been looked at. */
   examined: number
@@ -29,6 +29,8 @@ export interface Page {
   epoch: string
   maxChangeId: number
 }
+
+const NOTHING = Buffer.alloc(0)
 
 /** Reads pages of streams, by statements whose text is made once. */
 export class PageReader {
@@ -47,14 +49,14 @@ export class PageReader {
     // Most requests that open a window behind the beginning are polls, and most polls find nothing.
     if (after > 0 && until === 0) {
       const head = await this.#readHead(db, identity)
-      if (head === null || head.head <= after) return head === null ? null : { ...head, pieces: [], count: 0, examined: after, windowUntil: after }
+      if (head === null || head.head <= after) return head === null ? null : { ...head, changes: NOTHING, count: 0, examined: after, windowUntil: after }
     }
     return await this.#readPage(db, identity, request)
   }
 
   async #readHead (db: Kysely<Database>, { scope, userId: user, deviceId: device }: Required<Identity>): Promise<StreamEnds | null> {
     const statement = this.#once('head', () => compileHead(db, this.#metadata))
-    const row = (await run(db, statement, { scope, user, device }))[0]
+    const [row] = await run(db, statement, { scope, user, device })
     return row === undefined ? null : toEnds(row)
   }
 
@@ -62,15 +64,15 @@ export class PageReader {
   async #readPage (db: Kysely<Database>, identity: Required<Identity>, request: PageRequest, byBytes = false): Promise<Page | null> {
     const { scope, userId: user, deviceId: device } = identity
     const { after, limit, until, includeSelf, schema } = request
-    const rows = await run(db, this.#page(db, { ofSchema: schema !== null, byBytes }), { scope, user, device, after: String(after), limit, until: String(until), includeSelf, schema }, 'changes')
-    const row = rows[0]
+    const [row] = await run(db, this.#page(db, { ofSchema: schema !== null, byBytes }), { scope, user, device, after: String(after), limit, until: String(until), includeSelf, schema }, 'changes')
     if (row === undefined) return null
     if (row.last === null && row.last_found !== null) return await this.#readPage(db, identity, request, true)
     const windowUntil = Number(row.window_until)
     const cutShort = Number(row.found) === limit || row.last !== row.last_found
     return {
       ...toEnds(row),
-      ...inOrder(rows),
+      changes: Buffer.isBuffer(row.changes) ? row.changes : Buffer.from(row.changes ?? ''),
+      count: Number(row.count),
       examined: cutShort ? Number(row.last) : Math.min(windowUntil, after + MAX_SCANNED_POSITIONS),
       windowUntil
     }
@@ -91,18 +93,6 @@ type StreamEnds = Pick<Page, 'head' | 'floor' | 'epoch' | 'maxChangeId'>
 
 function toEnds (row: HeadRow): StreamEnds {
   return { head: Number(row.head), floor: Number(row.floor), epoch: epochOf(row.epoch, row.scope_id), maxChangeId: Number(row.max_change_id ?? 0) }
-}
-
-function inOrder (rows: PageRow[]): Pick<Page, 'pieces' | 'count'> {
-  const pieces: Buffer[] = []
-  let count = 0
-  for (const { changes, changes_count: changesCount } of rows.toSorted((a, b) => Number(a.piece_after) - Number(b.piece_after))) {
-    if (changes === null) continue
-    // A text where the app's own dialect read it.
-    pieces.push(Buffer.isBuffer(changes) ? changes : Buffer.from(changes))
-    count += Number(changesCount)
-  }
-  return { pieces, count }
 }
 
 async function run<Row> (db: Kysely<Database>, { query, names }: Compiled<Row>, values: Record<string, unknown>, bytesOf?: string): Promise<Row[]> {

@@ -87,13 +87,13 @@ t.test('a page looks twice at as many log entries as it sends, by the index; one
     select s.scope_id, l.server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes from sync.change_log l, sync.scope s where s.name like 'user %' and l.server_id <= 10000 order by s.scope_id, l.server_id`)
   await client.unsafe('vacuum analyze sync.change_log')
   const scanned = async (reader: Caller, query: Record<string, number | boolean>): Promise<number[]> => logScans((await explain(client, await lastOf(count, async () => { await reader.download(query) }))).Plan)
-  // Where it ends, the first of each piece, and the texts.
-  t.strictSame(await scanned(tablet, { limit: 1_000 }), [1_000, 8, 1_000])
-  t.strictSame(await scanned(tablet, { limit: 1_000, include_self: true }), [1_000, 8, 1_000])
-  t.strictSame(await scanned(tablet, { limit: 10, after: 11_000 }), [10, 1, 10])
-  t.strictSame(await scanned(tablet, { after: 12_004, until: 12_004 }), [0, 0, 0])
-  t.strictSame(await scanned(tablet, { after: 100, until: 120, limit: 1_000 }), [20, 1, 20], 'a window that was frozen')
-  t.strictSame(await scanned(phone, {}), [MAX_SCANNED_POSITIONS, 0, 0], 'own rows')
+  // Where it ends, and its text.
+  t.strictSame(await scanned(tablet, { limit: 1_000 }), [1_000, 1_000])
+  t.strictSame(await scanned(tablet, { limit: 1_000, include_self: true }), [1_000, 1_000])
+  t.strictSame(await scanned(tablet, { limit: 10, after: 11_000 }), [10, 10])
+  t.strictSame(await scanned(tablet, { after: 12_004, until: 12_004 }), [0, 0])
+  t.strictSame(await scanned(tablet, { after: 100, until: 120, limit: 1_000 }), [20, 20], 'a window that was frozen')
+  t.strictSame(await scanned(phone, {}), [MAX_SCANNED_POSITIONS, 0], 'own rows')
 })
 
 t.test('PostgreSQL never believes a page to be so much work that it would compile the statement, nor asks each row for its device or table', async t => {
