@@ -54,7 +54,7 @@ export const MAX_NAMED_COLUMNS = 20
 /** Below PostgreSQL's default deadlock_timeout (1 s): an upload yields before the app's own transaction is chosen as a victim. */
 export const LOCK_TIMEOUT_MS = 900
 
-/** Longest statement of an upload. A download is one statement, which ends by its own bounds and by ANSWER_TIMEOUT_MS. */
+/** Longest statement of an upload. The statements of a download end by their own bounds and by ANSWER_TIMEOUT_MS. */
 export const STATEMENT_TIMEOUT_MS = 30_000
 
 /**

@@ -9,7 +9,6 @@ import { replyStatus, type Metrics } from '../metrics.js'
 import type { Identity, OversyncOptions } from '../options.js'
 import { checkIdentity } from '../service/identity.js'
 import type { OversyncService } from '../service/sync-service.js'
-import { parseUploadBody, type UploadBody } from '../service/upload-body.js'
 import { errorReplies } from './error-reply.js'
 import { parseQuery } from './query.js'
 
@@ -31,10 +30,9 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   const sync = service as OversyncService
   const callers = new WeakMap<FastifyRequest, Required<Identity>>()
   const callerOf = (request: FastifyRequest) => callers.get(request) as Required<Identity>
-  const bodyBytes = new WeakMap<FastifyRequest, number>()
 
   for (const component of COMPONENTS) app.addSchema(component)
-  readBodiesExactly(app, bodyBytes)
+  keepBodies(app)
   answerAsDocumented(app, metrics)
   // Answered by the hook; without a handler of its own this prefix would have the app's.
   app.setNotFoundHandler(async () => {})
@@ -54,11 +52,11 @@ export async function syncRoutes (app: FastifyInstance, { service, getIdentity, 
   letSocketsGo(app)
 
   route(app, OPERATIONS.upload, async (request, reply) => {
-    const body = request.body as UploadBody | undefined | null
+    const body = request.body as Buffer | undefined | null
     if (body === undefined || body === null) throw new SyncError('invalid_request', 'The request has no body.')
     const { json, counts, waitedMs, workedMs } = await sync.upload(callerOf(request), body)
     request.log.info({
-      oversync: { ...counts, bytes: bodyBytes.get(request) ?? 0, ...milliseconds({ duration: reply.elapsedTime, waited: waitedMs, worked: workedMs }) }
+      oversync: { ...counts, bytes: body.length, ...milliseconds({ duration: reply.elapsedTime, waited: waitedMs, worked: workedMs }) }
     }, 'sync upload')
     return await sendJson(reply, json)
   }, maxBodyBytes)
@@ -138,13 +136,12 @@ async function refuseEncodedBodies (request: FastifyRequest, reply: FastifyReply
   return payload
 }
 
-/** Keeps the text of the body beside its parse: payloads are stored as sent. */
-function readBodiesExactly (app: FastifyInstance, bodyBytes: WeakMap<FastifyRequest, number>): void {
+/** Bodies stay as they came until it is their turn: the service parses them, and payloads are stored as sent. */
+function keepBodies (app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
-    bodyBytes.set(request, body.length)
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, async (_request: FastifyRequest, body: Buffer) => {
     if (!isUtf8(body)) throw new SyncError('invalid_request', 'The body is not valid UTF-8.')
-    return parseUploadBody(body.toString('utf8'))
+    return body
   })
 }
 

@@ -2,11 +2,10 @@ import type { Kysely } from 'kysely'
 import type { DownloadQuery } from '../contract/download-query.js'
 import { SyncError } from '../errors.js'
 import { DEFAULT_DOWNLOAD_LIMIT } from '../limits.js'
-import type { Catalog } from '../materializer/catalog.js'
 import type { Identity } from '../options.js'
+import { AFTER_CHANGES, BEFORE_CHANGES } from '../storage/change-text.js'
 import type { Database } from '../storage/database.js'
-import type { Metadata } from '../storage/metadata.js'
-import { readPage, type Page, type PageRequest } from '../storage/page.js'
+import type { Page, PageReader, PageRequest } from '../storage/page.js'
 import { ensureStream } from '../storage/stream.js'
 import { reading } from '../storage/transaction.js'
 
@@ -14,8 +13,7 @@ export interface DownloadContext {
   db: Kysely<Database>
   /** A standby to read pages from, which may lag; null where pages come from `db` too. */
   replica: Kysely<Database> | null
-  metadata: Metadata
-  catalog: Catalog
+  pages: PageReader
   maxDownloadLimit: number
 }
 
@@ -29,29 +27,29 @@ export interface DownloadResult {
 }
 
 const HEAD = Buffer.from('{"changes":[')
+const HEAD_OF_CHANGES = Buffer.from('{"changes":[' + BEFORE_CHANGES)
 
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
-  const { upOnly, excluded } = context.catalog
-  const request = { ...toRequest(query, context.maxDownloadLimit), hiddenTables: upOnly, excluded }
+  const request = toRequest(query, context.maxDownloadLimit)
   const page = await reading(async () => {
-    const found = await readPage(context.replica ?? context.db, context.metadata, identity, request)
+    const found = await context.pages.read(context.replica ?? context.db, identity, request)
     if (found !== null) return { ...found, mayLag: context.replica !== null }
     // The epoch is part of every reply, and a new scope gets it here.
     await ensureStream(context.db, identity.scope)
-    return { ...await readPage(context.db, context.metadata, identity, request) as Page, mayLag: false }
+    return { ...await context.pages.read(context.db, identity, request) as Page, mayLag: false }
   })
   requireKnownCursor(page, request.after, query)
   const hasMore = page.examined < page.windowUntil
-  const tail = `],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
+  const end = `${page.count === 0 ? '' : AFTER_CHANGES}],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
     `"window_until":${page.windowUntil},"floor":${page.floor},"epoch":${JSON.stringify(page.epoch)},` +
     `"source_id":${JSON.stringify(identity.deviceId)},"next_source_change_id":${page.maxChangeId + 1}}`
-  const bytes = Buffer.concat([HEAD, page.changes, Buffer.from(tail)])
+  const bytes = Buffer.concat([page.count === 0 ? HEAD : HEAD_OF_CHANGES, page.changes, Buffer.from(end)])
   return { bytes, count: page.count, get json () { return bytes.toString() } }
 }
 
 /** The query with its defaults. The routes have checked the types; other callers may not have. */
-function toRequest (query: DownloadQuery, maxDownloadLimit: number): Omit<PageRequest, 'hiddenTables' | 'excluded'> {
+function toRequest (query: DownloadQuery, maxDownloadLimit: number): PageRequest {
   const { after = 0, limit = Math.min(DEFAULT_DOWNLOAD_LIMIT, maxDownloadLimit), until = 0, include_self: includeSelf = false, schema = null } = query
   for (const [name, value] of Object.entries({ after, until, floor: query.floor ?? 0 })) {
     if (!Number.isSafeInteger(value) || value < 0) throw new SyncError('invalid_request', `Parameter "${name}" must be an integer from 0 to ${Number.MAX_SAFE_INTEGER}.`)

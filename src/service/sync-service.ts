@@ -10,6 +10,7 @@ import { connect } from '../storage/connect.js'
 import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
 import { findFailedTables, listFailures, type ListedFailure } from '../storage/materialize-failure.js'
+import { PageReader } from '../storage/page.js'
 import { findSource } from '../storage/source.js'
 import { ensureStream } from '../storage/stream.js'
 import { readServerSettings, type ServerSettings } from '../storage/server-settings.js'
@@ -22,7 +23,7 @@ import { retryFailure, type RetryResult } from './retry-failure.js'
 import type { UploadCounts } from './upload-reply.js'
 import { UploadQueue } from './upload-queue.js'
 import { upload, type UploadContext, type UploadResult } from './upload.js'
-import { parseUploadBody, type UploadBody } from './upload-body.js'
+import { parseUploadBody } from './upload-body.js'
 
 export interface TimedUpload extends UploadResult {
   /** How long the upload waited for its turn, and how long it was at work then. */
@@ -63,7 +64,7 @@ export class OversyncService {
       const catalog = await Catalog.open(db, options.tables, ids, onTablesChanged)
       const { authorize, beforeApply } = options
       const context = {
-        ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata)
+        ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, pages: new PageReader(metadata, { ids, hidden: catalog.upOnly, excluded: catalog.excluded }), hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata)
       }
       return new OversyncService(options, close, context, await readServerSettings(db))
     } catch (error) {
@@ -78,21 +79,20 @@ export class OversyncService {
   }
 
   /**
-   * Applies a batch. Give the body as JSON text to keep numbers beyond 2^53 exact; an UploadRequest object is taken too.
+   * Applies a batch. Give the body as JSON text (in UTF-8, where it is a Buffer) to keep numbers beyond 2^53 exact; an UploadRequest object is taken too.
    * Throws a SyncError where the whole request is refused. `trusted`: the server itself is the author, not a device: no hook
    * is asked, and tables that devices may not write (`direction: 'down'`) are open.
    */
-  async upload (identity: Identity, body: string | UploadRequest | UploadBody, { trusted = false }: { trusted?: boolean } = {}): Promise<TimedUpload> {
+  async upload (identity: Identity, body: string | Buffer | UploadRequest, { trusted = false }: { trusted?: boolean } = {}): Promise<TimedUpload> {
     this.#requireOpen()
     const caller = checkIdentity(identity)
-    const parsed = typeof body === 'string' ? parseUploadBody(body) : 'payloads' in body ? body : parseUploadBody(JSON.stringify(body))
-    const { schema_version: version } = parsed.request
-    if (version !== undefined && this.#options.minSchemaVersion > 0 && version < this.#options.minSchemaVersion) {
-      throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
-    }
-    return await this.#queue.run(caller.scope, parsed.bytes, async waitedMs => {
+    const sent = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
+    return await this.#queue.run(caller.scope, sent.length, async waitedMs => {
       const started = performance.now()
       try {
+        // Not while it waits: parsed, it takes several times the memory.
+        const parsed = parseUploadBody(sent.toString())
+        this.#requireVersion(parsed.request)
         const result = await upload(this.#context, caller, parsed, trusted)
         this.#countChanges(result.counts)
         return { ...result, waitedMs, workedMs: performance.now() - started }
@@ -179,6 +179,12 @@ export class OversyncService {
     }
     for (const [reason, count] of Object.entries(counts.reasons)) {
       metrics.add('oversync_invalid_changes_total', count, { reason: reason as InvalidReason })
+    }
+  }
+
+  #requireVersion ({ schema_version: version }: UploadRequest): void {
+    if (version !== undefined && this.#options.minSchemaVersion > 0 && version < this.#options.minSchemaVersion) {
+      throw new SyncError('upgrade_required', `This server needs schema version ${this.#options.minSchemaVersion}; the device has ${version}.`)
     }
   }
 

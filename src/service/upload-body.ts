@@ -18,8 +18,6 @@ export interface UploadBody {
   changes: UploadChange[]
   /** By position in `changes`; null where the payload is absent or null. */
   payloads: Array<PayloadText | null>
-  /** Length of the request's text, about what it holds in memory. */
-  bytes: number
   /** Texts of the source_change_ids that JavaScript cannot hold, by position: the reply must give them back as they came. */
   largeIds: ReadonlyMap<number, string>
 }
@@ -46,9 +44,9 @@ export function parseUploadBody (text: string): UploadBody {
   }
   const { changes: sent, last_server_seq_seen: seen, epoch, schema_version: version, next_source_change_id: next } = request
   const changes = sent ?? []
-  // What nobody reads is not kept while the upload waits for its turn.
+  // What nobody reads is not kept.
   const known = { ...(sent === undefined ? {} : { changes: sent }), ...(seen === undefined ? {} : { last_server_seq_seen: seen }), ...(epoch === undefined ? {} : { epoch }), ...(version === undefined ? {} : { schema_version: version }), ...(next === undefined ? {} : { next_source_change_id: next }) }
-  return { request: known, changes, bytes: text.length, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
+  return { request: known, changes, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
 }
 
 /** The first thing that does not match; inside the change that it belongs to, not just "somewhere in changes". */

@@ -1,0 +1,62 @@
+import { sql, type RawBuilder } from 'kysely'
+import type { Metadata } from './metadata.js'
+import type { PageTables } from './page-statement.js'
+import { SERVER_SOURCE_ID, SERVER_SOURCE_NO } from './source.js'
+
+/** What stands before the first change of a page, between two and after the last: string_agg puts it between without a copy more. */
+export const BEFORE_CHANGES = '{"server_id":'
+const BETWEEN_CHANGES = '},{"server_id":'
+export const AFTER_CHANGES = '}'
+
+/**
+ * Aggregates the entries `c` of the log, which come in their order, to a text of changes: a select with a LIMIT keeps its
+ * order, and sorting once more would cost as much as a third of the text. `page` has the earliest and the latest time of them
+ * as texts: entries of one upload have the same, and making it is dear.
+ */
+export function changesText (metadata: Metadata, ids: PageTables['ids'], excluded: PageTables['excluded']): RawBuilder<string> {
+  const time = (name: string) => sql`(select ${sql.ref(name)} from page)`
+  return sql`string_agg(c.server_id::text || ${tableText(metadata, ids)}
+        || case c.op when 'I' then 'INSERT","pk":' when 'U' then 'UPDATE","pk":' else 'DELETE","pk":' end
+        || to_json(c.pk)::text || coalesce(',"payload":' || ${payloadText(excluded)}, '')
+        || ',"server_version":' || c.version::text || case c.op when 'D' then ',"deleted":true,"source_id":' else ',"deleted":false,"source_id":' end
+        || ${sourceId(metadata)} || ',"source_change_id":' || case when c.source_change_id > 0 then c.source_change_id else c.server_id end::text
+        || ',"ts":' || case c.ts when ${time('first_ts')} then ${time('first_ts_text')} when ${time('last_ts')} then ${time('last_ts_text')} else to_json(c.ts)::text end,
+        ${sql.lit(BETWEEN_CHANGES)})`
+}
+
+/** Numbers whose texts are listed; those beyond are looked up for each change. */
+const LISTED = 64
+
+/** The names of the table of `c`. A number never changes its meaning; other processes may have registered more of them. */
+function tableText (metadata: Metadata, ids: PageTables['ids']): RawBuilder<string> {
+  const listed: Array<string | null> = []
+  for (const [name, id] of ids) {
+    const [schema, table] = name.split('.')
+    if (id <= LISTED) listed[id - 1] = `,"schema":${JSON.stringify(schema)},"table":${JSON.stringify(table)},"op":"`
+  }
+  return sql`coalesce((array[${sql.join(Array.from(listed, text => sql.lit(text ?? null)))}]::text[])[c.table_id], (
+          select ',"schema":' || to_json(t.schema_name)::text || ',"table":' || to_json(t.table_name)::text || ',"op":"' from ${metadata.table('synced_table')} t where t.table_id = c.table_id))`
+}
+
+/**
+ * The device of `c`. A join would cost each change as much as all the rest, in whatever way PostgreSQL does it, and it
+ * chooses the way by what it believes of the tables. Most streams have few devices, numbered without a gap: these are read
+ * once for the page.
+ */
+function sourceId (metadata: Metadata): RawBuilder<string> {
+  const id = sql`to_json(so.source_id)::text`
+  const sources = sql`from ${metadata.table('source')} so where so.scope_id = (select scope_id from stream)`
+  const server = sql.lit(JSON.stringify(SERVER_SOURCE_ID))
+  return sql`case c.source_no when ${sql.lit(SERVER_SOURCE_NO)} then ${server} else coalesce(
+          (select case when max(so.source_no) = count(*) then array_agg(${id} order by so.source_no) end ${sources} and so.source_no between 1 and ${sql.lit(LISTED)})[c.source_no],
+          (select ${id} ${sources} and so.source_no = c.source_no), ${server}) end`
+}
+
+/** The payload of `c` as it was stored, without the members that do not travel. */
+function payloadText (excluded: PageTables['excluded']): RawBuilder<string> {
+  const tables = excluded.map(({ tableId, columns }) => sql`when c.payload is not null and c.table_id = ${sql.lit(tableId)} then (
+          select '{' || coalesce(string_agg(to_json(m.key)::text || ':' || m.value::text, ',' order by m.place), '') || '}'
+          from json_each(c.payload) with ordinality as m (key, value, place)
+          where m.key not in (${sql.join(columns.map(column => sql.lit(column)))}))`)
+  return tables.length === 0 ? sql`c.payload::text` : sql`case ${sql.join(tables, sql` `)} else c.payload::text end`
+}
