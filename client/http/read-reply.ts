@@ -117,13 +117,17 @@ export function readDownloadPage (text: string): DownloadPage {
 
 /** The raw texts of a page's changes, cut only when one is asked for: most rows do without. */
 class RawChanges {
-  readonly hasPlainNumbers: boolean
   readonly #text: string
   #elements: string[] | null = null
+  #hasPlainNumbers: boolean | null = null
 
   constructor (text: string) {
     this.#text = text
-    this.hasPlainNumbers = hasPlainNumbers(text)
+  }
+
+  get hasPlainNumbers (): boolean {
+    this.#hasPlainNumbers ??= hasPlainNumbers(this.#text)
+    return this.#hasPlainNumbers
   }
 
   payload (i: number): string | null {

@@ -6,7 +6,7 @@ import { lookAtRows, writeRowStates, type RowLook } from './row-state.js'
 import { applyServerState } from './server-row.js'
 import type { TableInfo } from './table-info.js'
 import { keyProblem } from './wire-key.js'
-import { writeRows } from './write-rows.js'
+import { touchRows, writeRows } from './write-rows.js'
 
 /** A change that can be written together with others: nothing on this device is in its way. */
 interface Ready { change: PageChange, row: BoundRow }
@@ -14,7 +14,7 @@ interface Ready { change: PageChange, row: BoundRow }
 /**
  * Takes over changes of a window. Most rows of most windows have nothing in their way here, and are written by statements
  * over many rows; all others, and those that such a statement would not take, go one by one through `applyServerState`,
- * which has the rules. What comes of it is the same. `at` is told the position before each single one.
+ * which has the rules. What comes of it is the same. `at` is told the position before each single one, and the last.
  *
  * Tables do not meddle with each other in a window (foreign keys are off, and where the app has triggers all rows go one by
  * one), so changes are taken table by table.
@@ -36,6 +36,7 @@ export function applyChanges (context: ApplyContext, changes: readonly PageChang
     rows.set(change.key, change)
   }
   for (const [table, rows] of byTable) applyRows(context, table, [...rows.values()], one)
+  at(changes.at(-1)?.serverId ?? 0)
 }
 
 /** Changes of different rows of one table. */
@@ -44,6 +45,7 @@ function applyRows (context: ApplyContext, name: string, changes: readonly PageC
   if (table === undefined) return changes.forEach(one)
   const looks = lookAtRows(context.driver, name, changes.map(({ key }) => key))
   const written = table.uniques.length === 0 ? writeGroups(context, table, changes, looks, one) : writeInOrder(context, table, changes, looks, one)
+  touchRows(context, table, written)
   writeRowStates(context.driver, name, written, context.stamp)
   context.counts.applied += written.length
 }

@@ -23,11 +23,14 @@ export function writeRows (context: ApplyContext, table: TableInfo, rows: readon
     if (error.code !== 'unique' && error.code !== 'constraint') throw error
     return false
   }
-  // Their parents are looked for before the transaction ends.
-  if (columns !== null && table.foreignKeys.length > 0) {
-    driver.run('insert into _sync_touched (tbl, key) select ?, value from json_each(?) where true on conflict do nothing', [table.name, JSON.stringify(rows.map(({ key }) => key))])
-  }
   return true
+}
+
+/** Remembers written rows: their parents are looked for before the transaction ends. */
+export function touchRows (context: ApplyContext, table: TableInfo, rows: readonly BoundRow[]): void {
+  const keys = rows.filter(({ columns }) => columns !== null).map(({ key }) => key)
+  if (table.foreignKeys.length === 0 || keys.length === 0) return
+  context.driver.run('insert into _sync_touched (tbl, key) select ?, value from json_each(?) where true on conflict do nothing', [table.name, JSON.stringify(keys)])
 }
 
 function deleteSql (table: TableInfo, rows: number): string {
