@@ -4,7 +4,7 @@ import { applyTransaction } from '../sqlite/apply-context.js'
 import { freeze } from '../sqlite/freeze.js'
 import { hold } from '../sqlite/held.js'
 import { judge, type Judged } from '../sqlite/judge.js'
-import { readBatch, readOutbox, recordLost } from '../sqlite/outbox.js'
+import { readBatch, readEntries, readOutbox, recordLost } from '../sqlite/outbox.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
 import { finishRebuild, type DownloadReport } from './download.js'
@@ -63,7 +63,9 @@ async function uploadBatch (session: Session, signal: AbortSignal | undefined): 
 function requireOnward (session: Session, ids: number[], reply: UploadReply): void {
   const isBehind = transact(session.driver, () => {
     const state = stateOf(session)
-    const outbox = new Map(readOutbox(session.driver, ids.length).map(entry => [entry.id, entry]))
+    const sent = new Set(ids)
+    const conflicts = reply.verdicts.filter(({ id, status }) => status === 'conflict' && sent.has(id)).map(({ id }) => id)
+    const outbox = new Map(readEntries(session.driver, conflicts).map(entry => [entry.id, entry]))
     const behind = reply.verdicts.flatMap(verdict => {
       const entry = outbox.get(verdict.id)
       const name = `${entry?.table}:${entry?.key}`
