@@ -44,7 +44,9 @@ function applyRows (context: ApplyContext, name: string, changes: readonly PageC
   const table = context.tables.get(name)
   if (table === undefined) return changes.forEach(one)
   const looks = lookAtRows(context.driver, name, changes.map(({ key }) => key))
-  const written = table.uniques.length === 0 ? writeGroups(context, table, changes, looks, one) : writeInOrder(context, table, changes, looks, one)
+  const news = changes.filter(change => !isKnown(context, change, looks.get(change.key)))
+  context.counts.skipped += changes.length - news.length
+  const written = table.uniques.length === 0 ? writeGroups(context, table, news, looks, one) : writeInOrder(context, table, news, looks, one)
   touchRows(context, table, written)
   writeRowStates(context.driver, name, written, context.stamp)
   context.counts.applied += written.length
@@ -93,6 +95,11 @@ function writeInOrder (context: ApplyContext, table: TableInfo, changes: readonl
     }
   }
   return written
+}
+
+/** Nothing of it is new here. */
+function isKnown ({ recheck }: ApplyContext, { version }: PageChange, look: RowLook | undefined): boolean {
+  return !recheck && look?.isQuiet === true && look.known !== null && version <= look.known.version
 }
 
 function prepare (table: TableInfo, change: PageChange, look: RowLook | undefined): BoundRow | null {

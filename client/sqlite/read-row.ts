@@ -65,14 +65,20 @@ function plainValues (table: TableInfo, { key, members }: PageChange): SqlParame
   return Object.keys(members).length === named ? values : null
 }
 
-/** undefined: not one of the plain ones, or not there. A number is bound as one where the column makes an integer of it. */
+/**
+ * undefined: not one of the plain ones, or not there. A number is bound as one where its column settles what is stored; a text
+ * in such a column only where no one could take it for a number.
+ */
 function plainValue ({ affinity, isBlob, isJson }: ColumnInfo, value: unknown): SqlParameter | undefined {
   if (value === null) return null
   if (isBlob || isJson) return undefined
+  const isNumeric = affinity === 'integer' || affinity === 'numeric'
   switch (typeof value) {
-    case 'string': return affinity === 'text' && !value.includes('\0') && value.isWellFormed() ? value : undefined
-    case 'number': return affinity === 'integer' || affinity === 'real' ? value : affinity === 'text' ? String(value) : undefined
-    case 'boolean': return affinity === 'integer' ? Number(value) : affinity === 'text' ? String(value) : undefined
+    case 'string':
+      if (value.includes('\0') || !value.isWellFormed()) return undefined
+      return affinity === 'text' || affinity === 'none' || /[^\d\s+\-.eE]/.test(value) ? value : undefined
+    case 'number': return isNumeric || affinity === 'real' ? value : affinity === 'text' ? String(value) : undefined
+    case 'boolean': return isNumeric ? Number(value) : affinity === 'text' ? String(value) : undefined
     default: return undefined
   }
 }
