@@ -12,6 +12,12 @@ export const DOWNLOAD_LIMIT = 1_000
 /** Rows that are read from SQLite at once: bounds memory where rows are large. */
 export const READ_CHUNK_ROWS = 200
 
+/** Rows that one statement writes: with more, what SQLite keeps to undo a statement no longer fits into its memory (64 KiB) and goes to a file. */
+export const GROUP_ROWS = 8
+
+/** Parameters of such a statement: what every build of SQLite allows. */
+export const MAX_PARAMETERS = 999
+
 /** Longest wait for one reply, body included. A large first page over a slow line takes its time. */
 export const REQUEST_TIMEOUT_MS = 60_000
 

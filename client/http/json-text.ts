@@ -37,6 +37,14 @@ export function objectText (members: Iterable<readonly [string, string]>): strin
   return '{' + parts.join(',') + '}'
 }
 
+/**
+ * Whether JSON.parse reads every member of objects that is a number as it is written: integers of at most 15 digits. A text
+ * that only looks like another number counts as one; numbers in arrays do not count.
+ */
+export function hasPlainNumbers (json: string): boolean {
+  return !/"\s*:\s*(?:-0|-?\d+[.eE]|-?\d{16})/.test(json)
+}
+
 function skipSpace (text: string, at: number): number {
   while (text.charCodeAt(at) <= 32) at++
   return at

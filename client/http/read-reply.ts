@@ -1,5 +1,5 @@
 import { SyncClientError } from '../errors.js'
-import { elementsOf, membersOf } from './json-text.js'
+import { elementsOf, hasPlainNumbers, membersOf } from './json-text.js'
 import type { DownloadResponse, ServerRow, UploadResponse } from './wire.js'
 
 /** By these a device knows that it talks to the server, as the device, that it believes. */
@@ -29,9 +29,18 @@ export interface UploadReply extends Identity {
   head: number
 }
 
-export interface PageChange extends NamedState { serverId: number, sourceId: string }
+export interface PageChange extends NamedState {
+  serverId: number
+  sourceId: string
+  /** The payload as JavaScript reads it, for a look: only where `hasPlainNumbers` are its numbers those of the text. null where deleted. */
+  members: Readonly<Record<string, unknown>> | null
+  /** No number of the payload has a fraction, an exponent or more than 15 digits. */
+  hasPlainNumbers: boolean
+}
 
 export interface DownloadPage extends Identity {
+  /** The reply as it came. */
+  text: string
   changes: PageChange[]
   hasMore: boolean
   nextAfter: number
@@ -88,28 +97,74 @@ export function readDownloadPage (text: string): DownloadPage {
   check(Array.isArray(page.changes) && page.changes.every(isObject), 'changes is not an array of objects')
   check(page.floor === undefined || isPosition(page.floor), 'floor is not a position')
   check(typeof page.has_more === 'boolean' && isPosition(page.next_after) && isPosition(page.window_until), 'the page has no bounds')
-  const raw = page.changes.length === 0 ? [] : elementsOf(membersOf(text).get('changes') ?? '[]')
+  const raw = new RawChanges(text)
   const changes = page.changes.map((change, i): PageChange => {
     check(isPosition(change.server_id) && isPosition(change.server_version) && change.server_version > 0 &&
       typeof change.pk === 'string' && typeof change.table === 'string' && typeof change.deleted === 'boolean', 'a change is malformed')
     check(change.deleted || isObject(change.payload), 'a live row has no payload')
-    return {
-      serverId: change.server_id,
-      sourceId: String(change.source_id),
-      table: change.table,
-      key: change.pk,
-      version: change.server_version,
-      deleted: change.deleted,
-      payload: change.deleted ? null : membersOf(raw[i] ?? '{}').get('payload') ?? null
-    }
+    return new RawChange(raw, i, change)
   })
   return {
     ...readIdentity(page),
+    text,
     changes,
     hasMore: page.has_more,
     nextAfter: page.next_after,
     windowUntil: page.window_until,
     floor: page.floor ?? 0
+  }
+}
+
+/** The raw texts of a page's changes, cut only when one is asked for: most rows do without. */
+class RawChanges {
+  readonly #text: string
+  #elements: string[] | null = null
+  #hasPlainNumbers: boolean | null = null
+
+  constructor (text: string) {
+    this.#text = text
+  }
+
+  get hasPlainNumbers (): boolean {
+    this.#hasPlainNumbers ??= hasPlainNumbers(this.#text)
+    return this.#hasPlainNumbers
+  }
+
+  payload (i: number): string | null {
+    this.#elements ??= elementsOf(membersOf(this.#text).get('changes') ?? '[]')
+    return membersOf(this.#elements[i] ?? '{}').get('payload') ?? null
+  }
+}
+
+class RawChange implements PageChange {
+  readonly serverId: number
+  readonly sourceId: string
+  readonly table: string
+  readonly key: string
+  readonly version: number
+  readonly deleted: boolean
+  readonly members: PageChange['members']
+  readonly #raw: RawChanges
+  readonly #i: number
+
+  constructor (raw: RawChanges, i: number, change: DownloadResponse['changes'][number]) {
+    this.serverId = change.server_id
+    this.sourceId = String(change.source_id)
+    this.table = change.table
+    this.key = change.pk
+    this.version = change.server_version
+    this.deleted = change.deleted
+    this.members = change.deleted ? null : change.payload as Record<string, unknown>
+    this.#raw = raw
+    this.#i = i
+  }
+
+  get payload (): string | null {
+    return this.deleted ? null : this.#raw.payload(this.#i)
+  }
+
+  get hasPlainNumbers (): boolean {
+    return this.#raw.hasPlainNumbers
   }
 }
 

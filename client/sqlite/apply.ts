@@ -1,6 +1,7 @@
 import { applyTransaction, type ApplyContext, type ApplyCounts, type ApplyHost } from './apply-context.js'
 import { MAX_ECHO_ROUNDS } from '../limits.js'
 import { dropStage, readState, writeState, type RebuildReason } from './client-state.js'
+import { applyChanges } from './apply-changes.js'
 import { settleBlocked } from './blocked.js'
 import { settleDangling } from './dangling.js'
 import { repairEchoes } from './echo-repair.js'
@@ -13,7 +14,7 @@ import { removeAbsent } from './remove-absent.js'
 import { readRowState } from './row-state.js'
 import { applyServerState } from './server-row.js'
 import { putShadow, readShadow, shadowRows } from './shadow.js'
-import { comesAgain, stagedChanges } from './stage.js'
+import { comesAgain, laidOutChanges, layOut, stagedPages } from './stage.js'
 
 export interface AppliedWindow extends ApplyCounts {
   /** Changes in the window. */
@@ -37,18 +38,20 @@ export function applyWindow (host: ApplyHost): AppliedWindow | null {
     if (state.stage?.complete !== true) return null
     let received = 0
     const rebuilt = state.rebuild === null ? null : { reason: state.rebuild, queued: 0, diverged: 0, removed: 0 }
+    if (rebuilt !== null) layOut(driver)
     if (rebuilt?.reason === 'history') {
       keepLostShadow(context)
       compareHistories(context, rebuilt)
     }
-    for (const change of stagedChanges(driver)) {
-      position = change.serverId
-      received++
-      applyServerState(context, change.table, change.key, change)
+    const sources = new Set<string>()
+    for (const changes of rebuilt === null ? stagedPages(driver) : laidOutChanges(driver)) {
+      received += changes.length
+      for (const { sourceId } of changes) sources.add(sourceId)
+      applyChanges(context, changes, serverId => { position = serverId })
     }
     putBackParked(context)
     if (rebuilt?.reason === 'expired') removeAbsent(context, rebuilt)
-    driver.run('insert into _sync_seen (source_id) select distinct source_id from _sync_stage where true on conflict do nothing')
+    driver.run('insert into _sync_seen (source_id) select value from json_each(?) where true on conflict do nothing', [JSON.stringify([...sources])])
     afterTakingOver(context)
     dropStage(driver)
     writeState(driver, { cursor: state.stage.until, include_self: 0, recheck: 0, rebuild: null })

@@ -98,6 +98,7 @@ export function writeState (driver: Driver, change: StateChange): void {
 
 /** Forgets a window that was on its way. */
 export function dropStage (driver: Driver): void {
+  driver.run('delete from _sync_page')
   driver.run('delete from _sync_stage')
   writeState(driver, { stage_after: null, stage_until: null, stage_floor: null, stage_complete: 0 })
 }

@@ -7,11 +7,11 @@ import { fetchAgain, writeState, type ClientState } from './client-state.js'
 import { hold } from './held.js'
 import { readLocal } from './local-row.js'
 import { isDropped } from './dropped.js'
-import { readOutbox, recordLost, type OutboxEntry } from './outbox.js'
+import { readEntries, readHeads, recordLost, type OutboxEntry, type OutboxHead } from './outbox.js'
 import { setPending, setPendingAgain } from './pending.js'
 import { beginRebuild } from './rebuild.js'
 import { referredRow, refersToKey } from './references.js'
-import { forgetRowState, readRowState, writeRowState } from './row-state.js'
+import { forgetRowState, readRowState, writeRowState, writeRowStates, type RowState } from './row-state.js'
 import { adoptAbsence, mergeServerState } from './server-row.js'
 import type { TableInfo } from './table-info.js'
 
@@ -31,12 +31,22 @@ export function judge (host: ApplyHost, ids: readonly number[], reply: UploadRep
   assertFits(ids, reply.verdicts)
   const judged = applyTransaction<Judged | null>(host, (context, state) => {
     if (state.sourceId !== reply.sourceId) return null // numbered anew meanwhile: ids alone say nothing
-    const outbox = readOutbox(context.driver, ids.length)
-    if (outbox.length !== ids.length || outbox.some((entry, i) => entry.id !== ids[i])) return null
+    const heads = readHeads(context.driver, ids.length)
+    if (heads.length !== ids.length || heads.some((head, i) => head.id !== ids[i])) return null
+    const asSent: Array<{ head: OutboxHead, version: number }> = []
+    const otherIds: number[] = []
+    heads.forEach((head, i) => {
+      const version = head.isPlain ? plainVersion(reply.verdicts[i] as Verdict) : null
+      if (version === null) otherIds.push(head.id)
+      else asSent.push({ head, version })
+    })
+    const others = readEntries(context.driver, otherIds)
     // Bound as text: a bound number would be a REAL.
     context.driver.run('delete from _sync_outbox where source_change_id <= cast(? as integer)', [String(ids.at(-1))])
-    const judged: Judged = { applied: 0, conflicts: 0, held: 0, reusedIds: false }
-    for (const [i, entry] of outbox.entries()) judgeOne(context, entry, reply.verdicts[i] as Verdict, judged)
+    const judged: Judged = { applied: asSent.length, conflicts: 0, held: 0, reusedIds: false }
+    appliedAsSent(context, asSent)
+    const verdicts = new Map(reply.verdicts.map(verdict => [verdict.id, verdict]))
+    for (const entry of others) judgeOne(context, entry, verdicts.get(entry.id) as Verdict, judged)
     afterTakingOver(context)
     if (!knowsUsedIds(context, state, reply)) judged.reusedIds = true
     if (judged.reusedIds) beginRebuild(context.driver, 'copy', reply.epoch)
@@ -88,6 +98,23 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
       if (verdict.reason === 'source_change_id_passed') return backToPending(context, entry)
       return invalid(context, entry, verdict, judged)
   }
+}
+
+/** The version of a row that is on the server as it was sent; null for every other verdict. */
+function plainVersion (verdict: Verdict): number | null {
+  return verdict.status === 'applied' && verdict.row === null ? verdict.version : null
+}
+
+/** What `applied` does for rows that nobody has edited since, all at once. */
+function appliedAsSent ({ driver, counts, stamp }: ApplyContext, changes: ReadonlyArray<{ head: OutboxHead, version: number }>): void {
+  const byTable = new Map<string, Array<{ key: string, state: RowState }>>()
+  for (const { head: { table, key, isDeletion, extra, jsonColumns }, version } of changes) {
+    let rows = byTable.get(table)
+    if (rows === undefined) byTable.set(table, rows = [])
+    rows.push({ key, state: { version, deleted: isDeletion, extra: isDeletion ? null : extra, jsonColumns: isDeletion ? [] : jsonColumns } })
+  }
+  for (const [table, rows] of byTable) writeRowStates(driver, table, rows, stamp)
+  counts.applied += changes.length
 }
 
 /** The table was dropped and made again since: no row here is the one that was sent. What the server has is fetched once more. */

@@ -109,23 +109,30 @@ function orAbort (table: TableInfo): string {
   return table.hasConflictClause ? ' or abort' : ''
 }
 
-/** Never REPLACE: it would remove other rows without a word. */
 function upsert (context: ApplyContext, table: TableInfo, row: Row): void {
   const bound = bind(table, row)
+  context.driver.run(upsertSql(table, bound, 1), bound.map(({ value }) => value))
+}
+
+/** Never REPLACE: it would remove other rows without a word. */
+export function upsertSql (table: TableInfo, bound: ReadonlyArray<Pick<BoundColumn, 'name' | 'sql'>>, rows: number): string {
   const names = bound.map(({ name }) => identifier(name))
   const others = names.filter((_, i) => !isKey(table, bound[i]?.name as string))
   const action = others.length === 0 ? 'nothing' : `update set ${others.map(name => `${name} = excluded.${name}`).join(', ')}`
-  context.driver.run(
-    `insert${orAbort(table)} into ${tableSql(table)} (${names.join(', ')}) values (${bound.map(({ sql }) => sql).join(', ')}) ` +
-    `on conflict (${keyColumnsSql(table)}) do ${action}`, bound.map(({ value }) => value))
+  const values = Array<string>(rows).fill(`(${bound.map(({ sql }) => sql).join(', ')})`).join(', ')
+  return `insert${orAbort(table)} into ${tableSql(table)} (${names.join(', ')}) values ${values} ` +
+    `on conflict (${keyColumnsSql(table)}) do ${action}`
 }
 
 function isKey (table: TableInfo, name: string): boolean {
   return table.key.some(column => column.name === name)
 }
 
-function bind (table: TableInfo, row: Row): Array<{ name: string, sql: string, value: SqlParameter }> {
-  const bound = []
+export interface BoundColumn { name: string, sql: string, value: SqlParameter }
+
+/** The columns that a row names, in the order of the table, as they are bound. */
+export function bind (table: TableInfo, row: Row): BoundColumn[] {
+  const bound: BoundColumn[] = []
   for (const column of table.columns) {
     const cell = row.get(column.name)
     if (cell !== undefined) bound.push({ name: column.name, ...bindCell(column, cell) })

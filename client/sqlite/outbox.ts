@@ -4,6 +4,7 @@ import { READ_CHUNK_ROWS } from '../limits.js'
 import { decodeRow, overlay, type Row } from './cell.js'
 import { isDropped, recordDropped } from './dropped.js'
 import { readSent } from './pending.js'
+import { readNames } from './row-state.js'
 
 /** A frozen change. */
 export interface OutboxEntry {
@@ -39,6 +40,34 @@ const COLUMNS = 'source_change_id, tbl, key, base_version, image, sent, attempts
 
 export function readOutbox (driver: Driver, limit: number): OutboxEntry[] {
   return driver.all<StoredEntry>(`select ${COLUMNS} from _sync_outbox order by source_change_id limit ?`, [limit]).map(readEntry)
+}
+
+/** Those with these ids, in the order of their ids. */
+export function readEntries (driver: Driver, ids: readonly number[]): OutboxEntry[] {
+  if (ids.length === 0) return []
+  return driver.all<StoredEntry>(`select ${COLUMNS} from _sync_outbox where source_change_id in (select value from json_each(?)) order by source_change_id`, [JSON.stringify(ids)]).map(readEntry)
+}
+
+/** What an acknowledgement needs to know of a frozen change. */
+export interface OutboxHead {
+  id: number
+  table: string
+  key: string
+  isDeletion: boolean
+  /** Nobody has edited the row since, and its table is as it was. */
+  isPlain: boolean
+  /** What was known of the row. */
+  extra: string | null
+  jsonColumns: string[]
+}
+
+/** The first `limit` frozen changes, in their order. */
+export function readHeads (driver: Driver, limit: number): OutboxHead[] {
+  return driver.all<{ source_change_id: number, tbl: string, key: string, is_deletion: number, is_plain: number, extra: string | null, json_columns: string | null }>(
+    `select o.source_change_id, o.tbl, o.key, o.sent is null as is_deletion, r.extra, r.json_columns,
+       o.dropped is null and o.is_orphan = 0 and not exists (select 1 from _sync_pending as p where p.tbl = o.tbl and p.key = o.key) as is_plain
+     from _sync_outbox as o left join _sync_row as r on r.tbl = o.tbl and r.key = o.key order by o.source_change_id limit ?`, [limit])
+    .map(row => ({ id: row.source_change_id, table: row.tbl, key: row.key, isDeletion: row.is_deletion === 1, isPlain: row.is_plain === 1, extra: row.extra, jsonColumns: readNames(row.json_columns) }))
 }
 
 function readEntry (row: StoredEntry): OutboxEntry {

@@ -63,7 +63,8 @@ export function hasKeySql (table: TableInfo, alias: string, key: string): string
   return `(${columns.join(', ')}) = (select ${values.join(', ')} from (select iif(json_valid(g.v), g.v, '[]') as v from (select ${key} as v) as g) as k)`
 }
 
-function storedSql ({ type }: KeyColumn, text: string): string {
+/** SQL for a part of a key as its column stores it, from the text that travels. */
+export function storedSql ({ type }: KeyColumn, text: string): string {
   switch (type) {
     case 'text': return text
     case 'integer': return `cast(${text} as integer)`

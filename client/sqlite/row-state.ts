@@ -1,4 +1,5 @@
 import type { Driver } from '../drivers/driver.js'
+import { runInGroups, valuesSql } from './groups.js'
 
 /** What the server is known to hold of a row. */
 export interface RowState {
@@ -9,6 +10,9 @@ export interface RowState {
   /** TEXT columns whose last server value was a JSON object or array. */
   jsonColumns: readonly string[]
 }
+
+/** What is known of a row, and whether nothing else is: see `lookAtRow`. */
+export interface RowLook { known: RowState | null, isQuiet: boolean }
 
 interface StateRow { server_version: number, deleted: number, extra: string | null, json_columns: string | null }
 
@@ -21,7 +25,7 @@ export function readRowState (driver: Driver, table: string, key: string): RowSt
  * The same, and whether nothing else is known of the row: no local work on it, nothing of it in shadow, and it has not made
  * way. In one statement, for most rows of a window are like that.
  */
-export function lookAtRow (driver: Driver, table: string, key: string): { known: RowState | null, isQuiet: boolean } {
+export function lookAtRow (driver: Driver, table: string, key: string): RowLook {
   const row = driver.all<{ is_quiet: number, server_version: number | null } & Omit<StateRow, 'server_version'>>(LOOK, [table, key])[0]
   return {
     known: row === undefined || row.server_version === null ? null : toState(row as StateRow),
@@ -30,21 +34,40 @@ export function lookAtRow (driver: Driver, table: string, key: string): { known:
 }
 
 const NOISE = ['_sync_shadow', '_sync_outbox', '_sync_pending', '_sync_held', '_sync_parked']
-const LOOK = `
-  select r.server_version, r.deleted, r.extra, r.json_columns,
-    not (${NOISE.map(table => `exists (select 1 from ${table} as n where n.tbl = x.tbl and n.key = x.key)`).join(' or ')}) as is_quiet
-  from (select ? as tbl, ? as key) as x left join _sync_row as r on r.tbl = x.tbl and r.key = x.key`
+const STATE = 'r.server_version, r.deleted, r.extra, r.json_columns'
+const hasNoise = (books: readonly string[]): string =>
+  ['false', ...books.map(book => `exists (select 1 from ${book} as n where n.tbl = x.tbl and n.key = x.key)`)].join(' or ')
+const LOOK = `select ${STATE}, not (${hasNoise(NOISE)}) as is_quiet from (select ? as tbl, ? as key) as x left join _sync_row as r on r.tbl = x.tbl and r.key = x.key`
+const HAS_NOISE = NOISE.map(book => `select '${book}' as book where exists (select 1 from ${book} where tbl = ?)`).join(' union all ')
+
+/** The same for many rows of a table: those of which anything is known, by key. */
+export function lookAtRows (driver: Driver, table: string, keys: readonly string[]): Map<string, RowLook> {
+  // Where nothing at all is noted of the table, no row is looked up there.
+  const books = driver.all<{ book: string }>(HAS_NOISE, NOISE.map(() => table)).map(({ book }) => book)
+  const rows = driver.all<{ key: string, is_quiet: number, server_version: number | null } & Omit<StateRow, 'server_version'>>(
+    `select * from (
+       select x.key, ${STATE}, not (${hasNoise(books)}) as is_quiet from (select t.tbl, k.value as key from (select ? as tbl) as t cross join json_each(?) as k) as x
+       left join _sync_row as r on r.tbl = x.tbl and r.key = x.key)
+     where server_version is not null or not is_quiet`, [table, JSON.stringify(keys)])
+  return new Map(rows.map(row => [row.key, { known: row.server_version === null ? null : toState(row as StateRow), isQuiet: row.is_quiet === 1 }]))
+}
 
 function toState (row: StateRow): RowState {
   return { version: row.server_version, deleted: row.deleted === 1, extra: row.extra, jsonColumns: readNames(row.json_columns) }
 }
 
 export function writeRowState (driver: Driver, table: string, key: string, state: RowState, stamp: number): void {
-  driver.run(
-    `insert into _sync_row (tbl, key, server_version, deleted, extra, json_columns, stamp) values (?, ?, ?, ?, ?, ?, ?)
+  writeRowStates(driver, table, [{ key, state }], stamp)
+}
+
+/** In the order of their keys, which is that of the table: a random order touches more of its pages. */
+export function writeRowStates (driver: Driver, table: string, rows: ReadonlyArray<{ key: string, state: RowState }>, stamp: number): void {
+  const sorted = rows.length === 1 ? rows : rows.toSorted((a, b) => a.key < b.key ? -1 : 1)
+  runInGroups(driver,
+    sorted.map(({ key, state }) => [table, key, state.version, state.deleted ? 1 : 0, state.extra, state.jsonColumns.length === 0 ? null : JSON.stringify(state.jsonColumns), stamp]),
+    count => `insert into _sync_row (tbl, key, server_version, deleted, extra, json_columns, stamp) values ${valuesSql(7, count)}
      on conflict (tbl, key) do update set server_version = excluded.server_version, deleted = excluded.deleted,
-       extra = excluded.extra, json_columns = excluded.json_columns, stamp = excluded.stamp`,
-    [table, key, state.version, state.deleted ? 1 : 0, state.extra, state.jsonColumns.length === 0 ? null : JSON.stringify(state.jsonColumns), stamp])
+       extra = excluded.extra, json_columns = excluded.json_columns, stamp = excluded.stamp`)
 }
 
 export function forgetRowState (driver: Driver, table: string, key: string): void {

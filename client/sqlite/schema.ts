@@ -113,7 +113,10 @@ create table _sync_lost (tbl text not null, key text not null, payload text not 
 -- Sources whose changes this device has seen: after a restore they tell the old history from what came since.
 create table _sync_seen (source_id text primary key) strict, without rowid;
 
--- The window on its way, page by page.
+-- The window on its way, page by page: each reply as it came, by its last position.
+create table _sync_page (last_id integer primary key, reply text not null) strict;
+
+-- Working space of the transaction that applies it, where single changes must be found: the window once more, change by change.
 create table _sync_stage (
   server_id integer primary key,
   tbl text not null,

@@ -1,6 +1,8 @@
 import type { Driver } from '../drivers/driver.js'
-import type { DownloadPage, PageChange } from '../http/read-reply.js'
+import { hasPlainNumbers } from '../http/json-text.js'
+import { readDownloadPage, type DownloadPage, type PageChange } from '../http/read-reply.js'
 import { READ_CHUNK_ROWS } from '../limits.js'
+import { runInGroups, valuesSql } from './groups.js'
 import { readState, writeState, type ClientState } from './client-state.js'
 import { transact } from './transaction.js'
 
@@ -14,11 +16,8 @@ export function stagePage (driver: Driver, asked: ClientState, page: DownloadPag
     const isSame = state.cursor === asked.cursor && state.sourceId === asked.sourceId && state.epoch === asked.epoch && state.userId === asked.userId && state.rebuild === asked.rebuild &&
       state.stage?.after === asked.stage?.after && state.stage?.until === asked.stage?.until && state.stage?.complete === asked.stage?.complete
     if (!isSame) return false
-    for (const change of page.changes) {
-      driver.run(
-        'insert into _sync_stage (server_id, tbl, key, server_version, deleted, payload, source_id) values (?, ?, ?, ?, ?, ?, ?)',
-        [change.serverId, change.table, change.key, change.version, change.deleted ? 1 : 0, change.payload, change.sourceId])
-    }
+    const last = page.changes.at(-1)
+    if (last !== undefined) driver.run('insert into _sync_page (last_id, reply) values (?, ?)', [last.serverId, page.text])
     writeState(driver, {
       stage_after: page.nextAfter,
       // A server whose retention went on may raise the bound: the window then ends later.
@@ -30,21 +29,49 @@ export function stagePage (driver: Driver, asked: ClientState, page: DownloadPag
   })
 }
 
-/** The staged window in the order of the stream, a chunk at a time. */
-export function * stagedChanges (driver: Driver): Generator<PageChange> {
+/** The staged window in the order of the stream, a page at a time: that much is in memory at once. */
+export function * stagedPages (driver: Driver): Generator<PageChange[]> {
+  for (let after = 0; ;) {
+    const page = driver.all<{ last_id: number, reply: string }>('select last_id, reply from _sync_page where last_id > ? order by last_id limit 1', [after])[0]
+    if (page === undefined) return
+    after = page.last_id
+    yield readDownloadPage(page.reply).changes
+  }
+}
+
+/** Lays the window out change by change, where it is not yet: what a rebuild compares, and where two rows want one unique value. */
+export function layOut (driver: Driver): void {
+  if (driver.all('select 1 from _sync_stage limit 1').length > 0) return
+  for (const changes of stagedPages(driver)) {
+    runInGroups(driver, changes.map(({ serverId, table, key, version, deleted, payload, sourceId }) => [serverId, table, key, version, deleted ? 1 : 0, payload, sourceId]),
+      rows => `insert into _sync_stage (server_id, tbl, key, server_version, deleted, payload, source_id) values ${valuesSql(7, rows)}`)
+  }
+}
+
+/** The window as it was laid out, and as the comparison of histories has left it, a chunk at a time. */
+export function * laidOutChanges (driver: Driver): Generator<PageChange[]> {
   for (let after = 0; ;) {
     const rows = driver.all<{ server_id: number, tbl: string, key: string, server_version: number, deleted: number, payload: string | null, source_id: string }>(
       'select server_id, tbl, key, server_version, deleted, payload, source_id from _sync_stage where server_id > ? order by server_id limit ?',
       [after, READ_CHUNK_ROWS])
-    for (const row of rows) {
-      after = row.server_id
-      yield { serverId: row.server_id, table: row.tbl, key: row.key, version: row.server_version, deleted: row.deleted === 1, payload: row.payload, sourceId: row.source_id }
-    }
-    if (rows.length < READ_CHUNK_ROWS) return
+    if (rows.length === 0) return
+    after = rows.at(-1)?.server_id ?? after
+    yield rows.map(({ server_id: serverId, tbl: table, key, server_version: version, deleted, payload, source_id: sourceId }) => ({
+      serverId,
+      table,
+      key,
+      version,
+      deleted: deleted === 1,
+      payload,
+      sourceId,
+      members: payload === null ? null : JSON.parse(payload) as Record<string, unknown>,
+      hasPlainNumbers: payload === null || hasPlainNumbers(payload)
+    }))
   }
 }
 
 /** Whether the staged window has a change of this row after `serverId`. Only asked where two rows want one unique value. */
 export function comesAgain (driver: Driver, table: string, key: string, serverId: number): boolean {
+  layOut(driver)
   return driver.all('select 1 from _sync_stage where tbl = ? and key = ? and server_id > ? limit 1', [table, key, serverId]).length > 0
 }

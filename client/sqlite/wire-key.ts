@@ -12,7 +12,8 @@ export function keyProblem (table: TableInfo, key: string): string | null {
     const problem = partProblem(column, parts[i] as string)
     if (problem !== null) return parts.length === 1 ? problem : `has a part, ${column.name}, that ${problem}`
   }
-  return new TextEncoder().encode(key).length > MAX_KEY_BYTES ? `is longer than ${MAX_KEY_BYTES} bytes` : null
+  // A UTF-16 unit is three bytes at most.
+  return key.length > MAX_KEY_BYTES / 3 && new TextEncoder().encode(key).length > MAX_KEY_BYTES ? `is longer than ${MAX_KEY_BYTES} bytes` : null
 }
 
 function partProblem ({ type }: KeyColumn, part: string): string | null {
@@ -22,8 +23,9 @@ function partProblem ({ type }: KeyColumn, part: string): string | null {
     case 'blob':
       return isWireUuid(part) ? null : 'is not a uuid of 16 bytes'
     case 'text':
+      if (isWireUuid(part)) return null
       if (part.includes('\0')) return 'contains NUL'
       if (!part.isWellFormed() || part.includes('\ufffd')) return 'is not valid UTF-8'
-      return looksLikeUuid(part) && !isWireUuid(part) ? 'is a uuid but not spelled lower-case with dashes' : null
+      return looksLikeUuid(part) ? 'is a uuid but not spelled lower-case with dashes' : null
   }
 }

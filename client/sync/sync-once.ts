@@ -3,7 +3,7 @@ import { reviveRefused } from '../sqlite/held.js'
 import { transact } from '../sqlite/transaction.js'
 import { downloadWindow, type DownloadReport } from './download.js'
 import type { Session } from './session.js'
-import { uploadOnce, type UploadReport } from './upload.js'
+import { uploadStep, type UploadReport } from './upload.js'
 
 export interface SyncReport {
   upload: UploadReport
@@ -39,20 +39,24 @@ async function drain (session: Session, signal: AbortSignal | undefined, total: 
   let patience = waiting + MAX_IDLE_UPLOADS
   for (let uploads = 0; uploads < MAX_UPLOADS_PER_SYNC; uploads++) {
     const { batchSize } = session
-    const one = await uploadOnce(session, signal, onWindow)
+    const one = await uploadStep(session, signal, onWindow)
     total.sent += one.sent
     total.applied += one.applied
     total.conflicts += one.conflicts
     total.held += one.held
     const done = total.sent - before
     if (one.sent > 0) session.onProgress({ phase: 'upload', done, total: Math.max(waiting, done) })
-    if (one.pending === 0 && one.sent > 0) return true
+    if (one.sent > 0 && isDrained(session)) return true
     const hasMoved = one.sent > 0 || one.held > 0 || session.batchSize !== batchSize
     if (!hasMoved) return sendable(session) === 0
     // Merging a row takes an upload or two; a server that answers the same for ever must not keep us.
     if (one.applied === 0 && one.held === 0 && --patience < 0) return false
   }
   return false
+}
+
+function isDrained ({ driver }: Session): boolean {
+  return driver.all('select 1 from _sync_pending union all select 1 from _sync_outbox limit 1').length === 0
 }
 
 /** Rows that the next upload would take: pending ones of open tables that do not wait for their own row in shadow. */

@@ -4,7 +4,7 @@ import { applyTransaction } from '../sqlite/apply-context.js'
 import { freeze } from '../sqlite/freeze.js'
 import { hold } from '../sqlite/held.js'
 import { judge, type Judged } from '../sqlite/judge.js'
-import { readBatch, readOutbox, recordLost } from '../sqlite/outbox.js'
+import { readBatch, readEntries, readOutbox, recordLost } from '../sqlite/outbox.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
 import { finishRebuild, type DownloadReport } from './download.js'
@@ -24,13 +24,22 @@ export interface UploadReport {
   pending: number
 }
 
+export type UploadStep = Omit<UploadReport, 'pending'>
+
 /**
  * One batch. An outbox that was not judged goes again as it is, whether or not the server has it: ids and content are the
  * same, so the server answers with the same verdicts. The steps, and what a crash after each leaves behind:
  * freeze (the batch in the outbox), send (maybe applied; it goes again), judge (all or nothing). A rebuild that is under way
- * is finished first: `onWindow` is told of its window.
+ * is finished first.
  */
-export async function uploadOnce (session: Session, signal: AbortSignal | undefined, onWindow: (window: DownloadReport) => void = () => {}): Promise<UploadReport> {
+export async function uploadOnce (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
+  const step = await uploadStep(session, signal, () => {})
+  const pending = session.driver.all<{ n: number }>('select (select count(*) from _sync_pending) + (select count(*) from _sync_outbox) as n')[0]?.n ?? 0
+  return { ...step, pending }
+}
+
+/** The same without counting what waits: that may be much, and a drain has many steps. `onWindow` is told of the window of a rebuild. */
+export async function uploadStep (session: Session, signal: AbortSignal | undefined, onWindow: (window: DownloadReport) => void): Promise<UploadStep> {
   return await throughRebuilds(session, signal, async () => {
     const window = await finishRebuild(session, signal)
     if (window !== null) onWindow(window)
@@ -38,22 +47,22 @@ export async function uploadOnce (session: Session, signal: AbortSignal | undefi
   })
 }
 
-async function uploadBatch (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
+async function uploadBatch (session: Session, signal: AbortSignal | undefined): Promise<UploadStep> {
   const heldBefore = countHeld(session)
   freeze(session.driver, session, session.settings.schema, session.batchSize)
   const batch = readBatch(session.driver, session.batchSize)
-  if (batch.ids.length === 0) return report(session, 0, null, countHeld(session) - heldBefore)
+  if (batch.ids.length === 0) return report(0, null, countHeld(session) - heldBefore)
 
   const reply = await send(session, batch, signal)
   if (reply === 'too-large' || isTooLarge(reply)) {
-    return report(session, 0, null, makeSmaller(session, batch.ids))
+    return report(0, null, makeSmaller(session, batch.ids))
   }
   requireOnward(session, batch.ids, reply)
   const judged = judge(session, batch.ids, reply)
   session.batchSize = Math.min(session.settings.uploadBatchSize, session.batchSize * 2)
   // A new source id has to introduce itself; and if someone else uses ours, that has to be found out before the next request.
   if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).ownNext) session.hasShakenHands = false
-  return report(session, judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
+  return report(judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
 }
 
 /**
@@ -63,7 +72,9 @@ async function uploadBatch (session: Session, signal: AbortSignal | undefined): 
 function requireOnward (session: Session, ids: number[], reply: UploadReply): void {
   const isBehind = transact(session.driver, () => {
     const state = stateOf(session)
-    const outbox = new Map(readOutbox(session.driver, ids.length).map(entry => [entry.id, entry]))
+    const sent = new Set(ids)
+    const conflicts = reply.verdicts.filter(({ id, status }) => status === 'conflict' && sent.has(id)).map(({ id }) => id)
+    const outbox = new Map(readEntries(session.driver, conflicts).map(entry => [entry.id, entry]))
     const behind = reply.verdicts.flatMap(verdict => {
       const entry = outbox.get(verdict.id)
       const name = `${entry?.table}:${entry?.key}`
@@ -127,9 +138,8 @@ function makeSmaller (session: Session, ids: number[]): number {
   return 1
 }
 
-function report (session: Session, sent: number, judged: Judged | null, held: number): UploadReport {
-  const pending = session.driver.all<{ n: number }>('select (select count(*) from _sync_pending) + (select count(*) from _sync_outbox) as n')[0]?.n ?? 0
-  return { sent, applied: judged?.applied ?? 0, conflicts: judged?.conflicts ?? 0, held: Math.max(held, judged?.held ?? 0), pending }
+function report (sent: number, judged: Judged | null, held: number): UploadStep {
+  return { sent, applied: judged?.applied ?? 0, conflicts: judged?.conflicts ?? 0, held: Math.max(held, judged?.held ?? 0) }
 }
 
 function countHeld (session: Session): number {

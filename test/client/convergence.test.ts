@@ -111,7 +111,7 @@ for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
       t.same(device.all('select * from authors order by id'), expected('authors'), `authors of device ${i + 1}`)
       t.same(device.all('select * from posts order by id'), expected('posts'), `posts of device ${i + 1}`)
       t.same(device.all('pragma foreign_key_check'), [])
-      t.same(device.all('select count(*) as n from _sync_stage union all select count(*) from _sync_touched union all select count(*) from _sync_parked'), [{ n: 0 }, { n: 0 }, { n: 0 }])
+      t.same(device.all('select count(*) as n from _sync_page union all select count(*) from _sync_stage union all select count(*) from _sync_touched union all select count(*) from _sync_parked'), [{ n: 0 }, { n: 0 }, { n: 0 }, { n: 0 }])
     }
     const sent = server.log.map(entry => `${entry.source}#${entry.id}`)
     t.equal(new Set(sent).size, sent.length, 'no change was logged twice')

@@ -232,7 +232,7 @@ t.test('pages that break the contract change nothing', async t => {
     await t.rejects(device.client.downloadOnce(), { code }, `${code}: ${page.slice(0, 60)}`)
     t.match(device.client.status(), { cursor: 0 })
     t.same(device.all('select * from authors'), [])
-    t.same(device.all('select * from _sync_stage'), [])
+    t.same(device.all('select * from _sync_page'), [])
   }
 })
 
@@ -241,7 +241,7 @@ t.test('a window of 20,000 rows is staged and applied', async t => {
   const device = createDevice(t, { server })
   for (let n = 0; n < 20_000; n++) server.write('authors', id(n), author(n, 'n', `mail${n}`))
   t.match(await device.client.downloadOnce(), { pages: 20, applied: 20_000 })
-  t.same(device.all('select count(*) as n from authors union all select count(*) from _sync_stage'), [{ n: 20_000 }, { n: 0 }])
+  t.same(device.all('select count(*) as n from authors union all select count(*) from _sync_page'), [{ n: 20_000 }, { n: 0 }])
 })
 
 t.test('positions and versions up to 2^53 are exact; beyond, nothing of the reply is used (L7)', async t => {

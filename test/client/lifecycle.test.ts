@@ -7,7 +7,7 @@ import { FakeServer } from './fake-server.js'
 import { Crash, mortal } from './mortal.js'
 
 const author = (n: number, name = `Author ${n}`): string => `insert into authors values ('${id(n)}', '${name}', null);`
-const OWN_TABLES = ['_sync_row', '_sync_pending', '_sync_outbox', '_sync_held', '_sync_shadow', '_sync_lost', '_sync_seen', '_sync_conflict', '_sync_stage']
+const OWN_TABLES = ['_sync_row', '_sync_pending', '_sync_outbox', '_sync_held', '_sync_shadow', '_sync_lost', '_sync_seen', '_sync_conflict', '_sync_page', '_sync_stage']
 const counts = (device: Device): Record<string, unknown> => Object.fromEntries([...OWN_TABLES, 'authors', 'posts'].map(table => [table, device.all(`select count(*) as n from ${table}`)[0]?.['n']]))
 const EMPTY = Object.fromEntries([...OWN_TABLES, 'authors', 'posts'].map(table => [table, 0]))
 

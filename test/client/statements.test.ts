@@ -1,7 +1,7 @@
 // What a page and an upload cost a device, counted and not timed: statements of SQLite.
 import t, { type Test } from 'tap'
 import type { Driver } from '../../client/index.js'
-import { createDevice, id, type Device } from './device.js'
+import { createDevice, id, SCHEMA, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
 
 interface World {
@@ -21,7 +21,7 @@ function build (t: Test): World {
     get inTransaction () { return driver.inTransaction }
   })
   const server = new FakeServer()
-  const device = createDevice(t, { server, wrap: counting })
+  const device = createDevice(t, { server, wrap: counting, sql: `${SCHEMA} create table tags (id text primary key, name text, shade integer)`, tables: ['authors', 'posts', 'tags'] })
   return {
     device,
     server,
@@ -33,13 +33,49 @@ function build (t: Test): World {
   }
 }
 
-/** Statements of a hundred rows more than ten, all in one page or batch. */
-async function forHundred (statements: (rows: number) => Promise<number>): Promise<number> {
-  const few = await statements(10)
-  return await statements(110) - few
+/** Statements of eighty rows more than eight, all in one page or batch. */
+async function forEighty (statements: (rows: number) => Promise<number>): Promise<number> {
+  const few = await statements(8)
+  return await statements(88) - few
 }
 
-t.test('a downloaded row costs a device four statements: staged, looked at, written, its version noted', async t => {
+t.test('a downloaded row costs a device a quarter of a statement: eight are written by one, and their versions noted by one', async t => {
+  const { device, server, count } = build(t)
+  await device.client.syncOnce()
+  let next = 1
+  const download = async (rows: number): Promise<number> => {
+    for (let n = 0; n < rows; n++) server.write('tags', id(next++), { name: 'Ann', shade: 1 })
+    return await count(async () => { t.equal((await device.client.downloadOnce()).applied, rows) })
+  }
+  t.equal(await forEighty(download), 80 / 8 * 2)
+})
+
+t.test('deleted rows are taken eight at a time too', async t => {
+  const { device, server, count } = build(t)
+  await device.client.syncOnce()
+  const rewrite = async (rows: number, payload: object | null): Promise<number> => {
+    for (let n = 1; n <= rows; n++) server.write('tags', id(n), payload as null)
+    return await count(async () => { t.equal((await device.client.downloadOnce()).applied, rows) })
+  }
+  await rewrite(88, { name: 'Ann', shade: 1 })
+  t.equal(await forEighty(async rows => await rewrite(rows, null)), 80 / 8 * 2)
+  t.same(device.all('select * from tags'), [])
+})
+
+t.test('a row that refers to another costs no more', async t => {
+  const { device, server, count } = build(t)
+  await device.client.syncOnce()
+  server.write('authors', id(1), { name: 'Ann', email: null })
+  await device.client.syncOnce()
+  let next = 1
+  const download = async (rows: number): Promise<number> => {
+    for (let n = 0; n < rows; n++) server.write('posts', id(next++), { title: 'One', body: null, author_id: id(1) })
+    return await count(async () => { t.equal((await device.client.downloadOnce()).applied, rows) })
+  }
+  t.equal(await forEighty(download), 80 / 8 * 2)
+})
+
+t.test('a row of a table with unique values is written by a statement of its own', async t => {
   const { device, server, count } = build(t)
   await device.client.syncOnce()
   let next = 1
@@ -47,7 +83,7 @@ t.test('a downloaded row costs a device four statements: staged, looked at, writ
     for (let n = 0; n < rows; n++) server.write('authors', id(next++), { name: 'Ann', email: null })
     return await count(async () => { t.equal((await device.client.downloadOnce()).applied, rows) })
   }
-  t.equal(await forHundred(download), 100 * 4)
+  t.equal(await forEighty(download), 80 + 80 / 8)
 })
 
 t.test('an edit of a row that is there costs no more than a new one', async t => {
@@ -55,14 +91,14 @@ t.test('an edit of a row that is there costs no more than a new one', async t =>
   await device.client.syncOnce()
   let edits = 0
   const edit = async (rows: number): Promise<number> => {
-    for (let n = 1; n <= rows; n++) server.write('authors', id(n), { name: `Ann ${edits++}`, email: null })
+    for (let n = 1; n <= rows; n++) server.write('tags', id(n), { name: `Ann ${edits++}`, shade: edits })
     return await count(async () => { t.equal((await device.client.downloadOnce()).applied, rows) })
   }
-  await edit(110)
-  t.equal(await forHundred(edit), 100 * 4)
+  await edit(88)
+  t.equal(await forEighty(edit), 80 / 8 * 2)
 })
 
-t.test('an uploaded row costs a device six statements: three to freeze it, three when it is judged', async t => {
+t.test('an uploaded row costs a device a quarter of a statement: eight are frozen by one, and their versions noted by one', async t => {
   const { device, count } = build(t)
   await device.client.syncOnce()
   let next = 1
@@ -70,5 +106,5 @@ t.test('an uploaded row costs a device six statements: three to freeze it, three
     for (let n = 0; n < rows; n++) device.db.prepare('insert into authors values (?, ?, null)').run(id(next++), 'Ann')
     return await count(async () => { t.equal((await device.client.uploadOnce()).applied, rows) })
   }
-  t.equal(await forHundred(upload), 100 * 6)
+  t.equal(await forEighty(upload), 80 / 8 * 2)
 })

@@ -101,17 +101,17 @@ export const DEFECTS: Defect[] = [
     name: 'the cursor is stored outside the transaction',
     from: 90,
     changes: [
-      { file: 'client/sqlite/apply.ts', find: "import { comesAgain, stagedChanges } from './stage.js'", replace: "import { comesAgain, stagedChanges } from './stage.js'\nimport { transact } from './transaction.js'" },
+      { file: 'client/sqlite/apply.ts', find: "import { comesAgain, laidOutChanges, layOut, stagedPages } from './stage.js'", replace: "import { comesAgain, laidOutChanges, layOut, stagedPages } from './stage.js'\nimport { transact } from './transaction.js'" },
       {
         file: 'client/sqlite/apply.ts',
         find: 'let position = 0',
         replace: `let position = 0
   const { stage } = readState(driver)
-  const staged = [...stagedChanges(driver)]
+  const staged = [...stagedPages(driver)]
   if (readState(driver).rebuild === null) transact(driver, () => { dropStage(driver); writeState(driver, { cursor: stage.until }) })`
       },
       { file: 'client/sqlite/apply.ts', find: 'if (state.stage?.complete !== true) return null\n    let', replace: 'state.stage = stage\n    let' },
-      { file: 'client/sqlite/apply.ts', find: 'for (const change of stagedChanges(driver)) {', replace: 'for (const change of staged) {' }
+      { file: 'client/sqlite/apply.ts', find: 'of rebuilt === null ? stagedPages(driver) : laidOutChanges(driver)) {', replace: 'of rebuilt === null ? staged : laidOutChanges(driver)) {' }
     ]
   },
   {
