@@ -19,13 +19,13 @@ export function defaultsOf (driver: Driver, table: TableInfo): Row {
 }
 
 /**
- * `mine` as the base for a server's row that speaks of the columns `said`, and did not come of it. Columns of which the server
- * says nothing are empty there, whatever is here: the row was made by a version of the app that does not have them. Only what
- * an update of the app puts into every row (the default) says no more than nothing, and stays.
+ * The server's row as this device has it. Of a column that `said` does not name the server has nothing, whatever is here or was
+ * sent: the row was made by a version of the app without it. Only what an update of the app puts into every row, the default,
+ * is no more than nothing either: it is taken over from `mine`.
  */
-export function baseFrom (driver: Driver, table: TableInfo, mine: Row, said: { has: (column: string) => boolean }): Row {
-  const isShared = ([column, cell]: [string, Cell]): boolean => said.has(column) || cell === NULL_CELL
-  if ([...mine].every(isShared)) return mine
-  const defaults = defaultsOf(driver, table)
-  return new Map([...mine].filter(entry => isShared(entry) || entry[1] === defaults.get(entry[0])))
+export function wholeRow (driver: Driver, table: TableInfo, mine: Row | null, said: Row): Row {
+  const unsaid = [...mine ?? []].filter(([column]) => !said.has(column))
+  const isEmpty = unsaid.every(([, cell]) => cell === NULL_CELL)
+  const defaults = isEmpty ? null : defaultsOf(driver, table)
+  return new Map([...unsaid.filter(([column, cell]) => cell === NULL_CELL || cell === defaults?.get(column)), ...said])
 }

@@ -4,7 +4,6 @@ import { afterTakingOver, settleUndecided } from './apply.js'
 import { applyTransaction, type ApplyContext, type ApplyHost } from './apply-context.js'
 import { encodeRow } from './cell.js'
 import { fetchAgain } from './client-state.js'
-import { baseFrom } from './defaults.js'
 import { hold } from './held.js'
 import { readLocal } from './local-row.js'
 import { isDropped } from './dropped.js'
@@ -142,10 +141,7 @@ function conflict (context: ApplyContext, entry: OutboxEntry, verdict: Verdict &
     }, judged)
   }
   // Made here and deleted while it was on its way: what was deleted is the row as sent.
-  const { image, sent } = entry
-  const base = image === null && sent !== null && readLocal(context, table, entry.key) === null
-    ? baseFrom(context.driver, table, sent, membersOf(verdict.row.payload ?? '{}'))
-    : image
+  const base = entry.image === null && readLocal(context, table, entry.key) === null ? entry.sent : entry.image
   if (!mergeServerState(context, table, entry.key, base, verdict.row, [entry.sent, entry.sentBefore])) keepBase(context, entry, base)
 }
 

@@ -206,3 +206,19 @@ for (const what of ['an insert', 'an update']) {
     t.same(device.client.conflicts(), [])
   })
 }
+
+t.test('a row that was deleted and made again by an older version of the app, beside an edit here: the column that it lacks does not stay on one device only (P15)', async t => {
+  for (const mine of ["update authors set name = 'mine'", 'delete from authors']) {
+    const server = new FakeServer()
+    const device = createDevice(t, { server })
+    server.write('authors', id(1), { id: id(1), name: 'base', email: 'base@x' })
+    await device.client.syncOnce()
+    device.db.exec(mine)
+    server.write('authors', id(1), null)
+    server.write('authors', id(1), { id: id(1), name: 'again' })
+    await device.client.syncOnce()
+    t.same(device.all('select name, email from authors'), [{ name: 'again', email: server.payload('authors', id(1))?.['email'] ?? null }])
+    t.equal(device.client.conflicts().length, 1)
+    t.match(device.client.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 })
+  }
+})
