@@ -11,6 +11,8 @@ import { readRowState, type RowState } from './row-state.js'
 import { putShadow } from './shadow.js'
 import type { ForeignKey, TableInfo } from './table-info.js'
 
+interface DanglingRow { key: string, image: string }
+
 /**
  * Before the transaction ends: every row whose parent is not here finds it, or goes to shadow until it comes. `foreign_keys`
  * is off meanwhile, so SQLite would not notice, but the app's next statement would.
@@ -27,11 +29,15 @@ export function settleDangling (context: ApplyContext): void {
     isSettled = true
     for (const table of context.tables.values()) {
       for (const foreignKey of table.foreignKeys) {
-        for (const { key, image } of danglingRows(context, table, foreignKey)) {
-          if (skip.has(`${table.name}:${key}`)) continue
-          const isMoved = !hasLocalWork(context.driver, table.name, key) &&
-            (restoreParent(context, foreignKey, decodeRow(image)) || shadowVisible(context, table, key))
-          if (isMoved) isSettled = false
+        const canMove = ({ key }: DanglingRow): boolean => !skip.has(`${table.name}:${key}`) && !hasLocalWork(context.driver, table.name, key)
+        let rows = danglingRows(context, table, foreignKey).filter(canMove)
+        // Parents first, all of them: one that is back is back for every row that refers to it.
+        if (rows.filter(({ image }) => restoreParent(context, foreignKey, decodeRow(image))).length > 0) {
+          isSettled = false
+          rows = danglingRows(context, table, foreignKey).filter(canMove)
+        }
+        for (const { key } of rows) {
+          if (shadowVisible(context, table, key)) isSettled = false
           else skip.add(`${table.name}:${key}`)
         }
       }
@@ -40,7 +46,7 @@ export function settleDangling (context: ApplyContext): void {
 }
 
 /** Rows without their parent: among those written in this transaction, or all where rows of the parent's table went. */
-function danglingRows (context: ApplyContext, table: TableInfo, { columns, parent, parentColumns }: ForeignKey): Array<{ key: string, image: string }> {
+function danglingRows (context: ApplyContext, table: TableInfo, { columns, parent, parentColumns }: ForeignKey): DanglingRow[] {
   const parentTable = context.tables.get(parent) as TableInfo
   const present = columns.map(column => `t.${identifier(column)} is not null`)
   const matches = columns.map((column, i) => `p.${identifier(parentColumns[i] as string)} = t.${identifier(column)}`)

@@ -1,8 +1,10 @@
 import { objectText, membersOf } from '../http/json-text.js'
 import { READ_CHUNK_ROWS } from '../limits.js'
+import type { Driver } from '../drivers/driver.js'
 import type { ServerState } from '../http/read-reply.js'
 import type { ApplyContext } from './apply-context.js'
 import { equalRows, overlay, UNKNOWN_CELL, type Row } from './cell.js'
+import { wholeRow } from './defaults.js'
 import { readLocal } from './local-row.js'
 import { readPayload, type ReadPayload } from './payload.js'
 import { imageOfEdit, setPending, settle } from './pending.js'
@@ -92,7 +94,7 @@ function compareRow (context: ApplyContext, table: TableInfo, known: KnownRow, c
     const same = staged(context, known.same_id)
     // Triggers were away for a while: the difference is an edit that was missed, see recheck.ts, which notes it when the window is applied.
     if (context.recheck && !isEdited && known.deleted === 0 && !same.deleted) return
-    if (!isSame(table, known, before, same)) diverge(context, table, known, before, last, counts)
+    if (!isSame(driver, table, known, before, same)) diverge(context, table, known, before, last, counts)
     return
   }
   if (last.version > known.server_version) return // the window's older changes of the row are gone
@@ -108,7 +110,7 @@ function bringBack (context: ApplyContext, table: TableInfo, known: KnownRow, ro
   const mine = stateOfKnown(known)
   const extra = mine.extra === null || read?.extra == null ? mine.extra ?? read?.extra ?? null : objectText(new Map([...membersOf(read.extra), ...membersOf(mine.extra)]))
   writeRowState(driver, table.name, known.key, { version: last.version, deleted: last.deleted, extra, jsonColumns: known.deleted === 1 ? read?.jsonColumns ?? [] : mine.jsonColumns }, context.stamp)
-  const server = read === null ? null : overlay(before, read.row)
+  const server = read === null ? null : wholeRow(driver, table, before, read.row)
   if (!isEdited && extra === (read?.extra ?? null) && (before === null || server === null ? before === server : equalRows(before, server))) return
   // Columns that this app does not have may be all that differs.
   const image = server !== null && extra !== read?.extra ? overlay(server, new Map([[table.key[0]?.name ?? '', UNKNOWN_CELL]])) : server
@@ -121,7 +123,7 @@ function diverge (context: ApplyContext, table: TableInfo, known: KnownRow, befo
   const { driver } = context
   driver.run('delete from _sync_stage where tbl = ? and key = ? and server_id < ?', [table.name, known.key, known.last_id])
   const read = tryRead(table, known, last)
-  const theirs = read === 'unreadable' || read === null ? null : overlay(before, read.row)
+  const theirs = read === 'unreadable' || read === null ? null : wholeRow(driver, table, before, read.row)
   const base = new Map([...before ?? theirs ?? []].map(([column, cell]) => [column, before !== null && theirs?.get(column) === cell ? cell : UNKNOWN_CELL]))
   forgetRowState(driver, table.name, known.key)
   const isGoneInBoth = before === null && read === null
@@ -131,12 +133,12 @@ function diverge (context: ApplyContext, table: TableInfo, known: KnownRow, befo
   }
 }
 
-function isSame (table: TableInfo, known: KnownRow, before: Row | null, state: ServerState): boolean {
+function isSame (driver: Driver, table: TableInfo, known: KnownRow, before: Row | null, state: ServerState): boolean {
   if (state.deleted) return known.deleted === 1
   if (known.deleted === 1) return false
   if (before === null) return true // nothing to compare with
   const read = tryRead(table, known, state)
-  return read === 'unreadable' || read === null || equalRows(before, overlay(before, read.row))
+  return read === 'unreadable' || read === null || equalRows(before, wholeRow(driver, table, before, read.row))
 }
 
 function tryRead (table: TableInfo, { key }: KnownRow, { payload }: ServerState): ReadPayload | null | 'unreadable' {

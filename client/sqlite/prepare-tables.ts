@@ -1,8 +1,8 @@
 import type { Driver } from '../drivers/driver.js'
 import { SyncClientError } from '../errors.js'
 import type { Settings } from '../options.js'
-import { decodeRow, NULL_CELL, type Cell, type Row } from './cell.js'
 import { fetchAgain, readState, writeState } from './client-state.js'
+import { defaultsOf } from './defaults.js'
 import { keepDroppedCells } from './dropped.js'
 import { watchAppTriggers } from './echo.js'
 import { refuseOpenForeignKeys } from './foreign-keys.js'
@@ -10,7 +10,6 @@ import { beginMigration, noteDropped, noteGone, noteMigrated } from './migration
 import { noteMissedRows } from './missed-rows.js'
 import type { Tables } from './open-file.js'
 import { identifier } from './quote.js'
-import { cellSql } from './row-sql.js'
 import { shapeOf, translateImages, translator, type Shape } from './shape.js'
 import { readTableInfo, type TableInfo } from './table-info.js'
 import { noteAllRows, TRIGGER_PREFIX, triggersOf } from './triggers.js'
@@ -128,19 +127,4 @@ function renewTriggers (driver: Driver, table: TableInfo, withEchoes: boolean): 
 function sameSql (a: string, b: string): boolean {
   const normal = (sql: string): string => sql.replace(/^create trigger /i, 'create trigger ')
   return normal(a) === normal(b)
-}
-
-/** What ADD COLUMN puts into rows that were there: the default, NULL without one. */
-function defaultsOf (driver: Driver, table: TableInfo): Row {
-  const defaults = new Map<string, Cell>()
-  for (const { name, sql } of driver.all<{ name: string, sql: string | null }>("select name, dflt_value as sql from pragma_table_xinfo(?, 'main') where hidden = 0", [table.localName])) {
-    const column = table.byColumn.get(name)
-    if (sql === null || column === undefined) continue
-    const type = column.affinity === 'none' ? 'blob' : column.affinity
-    // Through a column of the same affinity, as in the table itself.
-    const value = column.affinity === 'none' ? '(d.v)' : `cast((d.v) as ${type})`
-    const cell = driver.all<{ cell: string }>(`select ${cellSql(value)} as cell from (select (${sql}) as v) as d`)[0]?.cell
-    if (cell !== undefined) defaults.set(name, decodeRow(JSON.stringify({ c: cell })).get('c') ?? NULL_CELL)
-  }
-  return defaults
 }

@@ -1,5 +1,6 @@
 import type { ApplyContext } from './apply-context.js'
-import { overlay, type Row } from './cell.js'
+import { equalRows, type Row } from './cell.js'
+import { wholeRow } from './defaults.js'
 import { readLocal } from './local-row.js'
 import { hasLocalWork, setPending } from './pending.js'
 import type { TableInfo } from './table-info.js'
@@ -18,5 +19,6 @@ export function differsFromServer (local: Row | null, server: Row): boolean {
 export function noteMissedEdit (context: ApplyContext, table: TableInfo, key: string, server: Row): void {
   if (hasLocalWork(context.driver, table.name, key)) return
   const local = readLocal(context, table, key)
-  if (differsFromServer(local, server)) setPending(context.driver, table.name, key, overlay(local, server))
+  const image = wholeRow(context.driver, table, local, server)
+  if (!equalRows(local, image)) setPending(context.driver, table.name, key, image)
 }

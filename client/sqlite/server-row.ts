@@ -1,8 +1,9 @@
 import { decide } from '../conflict/decide.js'
 import type { ServerState } from '../http/read-reply.js'
 import type { ApplyContext } from './apply-context.js'
-import { equalRows, knownColumns, overlay, UNKNOWN_CELL, type Row } from './cell.js'
+import { equalRows, knownColumns, UNKNOWN_CELL, type Row } from './cell.js'
 import { recordConflict } from './conflict-log.js'
+import { wholeRow } from './defaults.js'
 import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
 import { imageOfEdit, isFrozen, sentUnheard, setPending, settle } from './pending.js'
@@ -78,9 +79,9 @@ export function mergeServerState (context: ApplyContext, table: TableInfo, key: 
   if (read === 'kept') return false
   const local = readLocal(context, table, key)
   // What this file has sent of the row, applied unheard or brought up by a copy: what was edited since was edited on it.
-  const own = sent.find(row => row !== undefined && isAs(row, read))
+  const own = sent.find(row => row !== undefined && isAs(context, table, row, read))
   const image = own === undefined ? base : own
-  const server = read === null ? null : overlay(knownColumns(image), read.row)
+  const server = read === null ? null : wholeRow(context.driver, table, knownColumns(image), read.row)
   const decided = decide(context, table, key, { image, local, server, version: state.version })
   if ('problem' in decided) {
     if (decided.reason === 'resolver' && decided.isNew) return failResolver(context, table, key, image, state, decided.problem)
@@ -115,8 +116,8 @@ function failResolver (context: ApplyContext, table: TableInfo, key: string, ima
   return false
 }
 
-function isAs (sent: Row | null, read: ReadPayload | null): boolean {
-  return sent === null || read === null ? sent === read : equalRows(sent, overlay(sent, read.row))
+function isAs ({ driver }: ApplyContext, table: TableInfo, sent: Row | null, read: ReadPayload | null): boolean {
+  return sent === null || read === null ? sent === read : equalRows(sent, wholeRow(driver, table, sent, read.row))
 }
 
 /** The server has never had this row: what the device holds is sent as new. */

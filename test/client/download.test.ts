@@ -88,6 +88,20 @@ t.test('K3: a parent that was deleted here, and got a child elsewhere, comes bac
   t.same(device.pending(), [])
 })
 
+t.test('K3: a parent that comes back is back for all of its new children: each is shown (P18)', async t => {
+  const server = new FakeServer()
+  const device = createDevice(t, { server })
+  server.write('authors', id(1), author(1))
+  server.write('authors', id(2), author(2))
+  await device.client.syncOnce()
+  device.db.exec('delete from authors')
+  for (const [n, by] of [[11, 1], [12, 2], [13, 1], [14, 2]] as const) server.write('posts', id(n), post(n, by))
+  t.match(await device.client.downloadOnce(), { applied: 4, shadowed: 0, conflicts: 2 })
+  t.same(device.all('select title, name from posts join authors on authors.id = author_id order by title'), [11, 12, 13, 14].map(n => ({ title: `Post ${n}`, name: `Author ${2 - n % 2}` })))
+  t.same(device.client.shadow(), [])
+  t.same(device.pending(), [])
+})
+
 t.test('unique values that are swapped or handed on within a window', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })

@@ -190,6 +190,18 @@ t.test('a deletion that was missed loses against a newer edit of another device,
   isQuiet(t, again)
 })
 
+t.test('a missed edit of a column of which the server\'s row says nothing is found; a default that ADD COLUMN gave is none (P12)', async t => {
+  const { server, device } = await notesInStep(t)
+  await device.client.close()
+  for (const { name } of device.all("select name from sqlite_schema where type = 'trigger'")) device.db.exec(`drop trigger ${name as string}`)
+  device.db.exec("alter table notes add column tag text not null default 'none'; update notes set tag = 'missed' where id = 'a'")
+  const again = device.reopen()
+  await again.client.syncOnce()
+  t.match(server.payload('notes', 'a'), { tag: 'missed' })
+  t.equal(server.version('notes', 'b'), 1)
+  isQuiet(t, again)
+})
+
 t.test('ADD COLUMN behind the back of an open client: nothing is missed, and the next call has the new column', async t => {
   const { server, device } = await notesInStep(t)
   device.db.exec("alter table notes add column tag text; update notes set tag = 'x' where id = 'a'")

@@ -321,3 +321,20 @@ t.test('a batch that was applied unheard before the file became a copy is the ba
   t.same([1, 2].map(n => server.payload('authors', id(n))?.['name']), ['edited since', 'made again'])
   t.same(device.reopen().client.conflicts(), [])
 })
+
+t.test('a server that was put back to a row of an older version of the app gets back the column that it lost with the newer one (P1, P15)', async t => {
+  for (const [name, theirs] of [['base', null], ['same', 'same']] as const) {
+    const server = new FakeServer()
+    const device = createDevice(t, { server })
+    server.write('authors', id(1), { id: id(1), name: 'base' })
+    await device.client.syncOnce()
+    device.db.exec(`update authors set name = '${name}', email = 'mine@x'`)
+    await device.client.syncOnce()
+    server.restore(1, 'epoch-2')
+    if (theirs !== null) server.write('authors', id(1), { id: id(1), name: theirs }) // the older version goes on
+    await device.client.syncOnce()
+    t.same(server.payload('authors', id(1)), { id: id(1), name, email: 'mine@x' })
+    t.same(device.all('select name, email from authors'), [{ name, email: 'mine@x' }])
+    t.same(device.client.conflicts(), [])
+  }
+})

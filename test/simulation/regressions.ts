@@ -70,5 +70,39 @@ export const REGRESSION_STORIES: Array<{ found: string, story: Story }> = [
         { do: 'call', device: 3, call: 'uploadOnce', fates: [], servers: 17, cutAt: 6, during: {} }
       ]
     }
+  },
+  {
+    found: 'a row was deleted while its insert met the row of an older version of the app: a column that the server\'s row does not have came back with the value that was deleted',
+    story: {
+      seed: 101625,
+      tables: ['authors', 'posts', 'items'],
+      devices: [{ user: 0, batchSize: 100, pageSize: 100, isOld: true }, { user: 0, batchSize: 1, pageSize: 100, isOld: false }, { user: 0, batchSize: 3, pageSize: 3, isOld: true }],
+      steps: [
+        { do: 'edit', device: 2, edit: { statements: [{ table: 'items', op: 'append', key: 2, to: 2, groups: ['b'], token: 'C4.0.0' }, { table: 'posts', op: 'append', key: 1, to: 1, groups: ['b'], token: 'C4.0.1' }] } },
+        { do: 'edit', device: 2, edit: { statements: [{ table: 'posts', op: 'move', key: 1, to: 2, groups: ['b'], token: 'C5.0.0' }, { table: 'authors', op: 'loose', key: 1, to: 1, groups: ['a', 'b'], token: 'C5.0.1!' }] } },
+        { do: 'call', device: 2, call: 'syncOnce', fates: [], servers: 12, cutAt: 9, during: {} },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'posts', op: 'append', key: 2, to: 2, groups: ['a', 'b'], token: 'B10.0.0' }] } },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'authors', op: 'append', key: 1, to: 1, groups: ['c'], token: 'B12.0.0' }] } },
+        { do: 'overlap', device: 0, other: 2, at: 7, edits: [{ statements: [{ table: 'items', op: 'append', key: 1, to: 1, groups: ['b'], token: 'A13.0.0' }] }, { statements: [{ table: 'posts', op: 'replace', key: 1, to: 1, groups: ['a', 'b'], token: 'B13.0.0' }, { table: 'authors', op: 'delete', key: 2, to: 1, groups: ['a', 'b'], token: 'B13.0.1' }] }] },
+        { do: 'call', device: 1, call: 'syncOnce', fates: ['lose reply'], servers: 57, cutAt: 12, during: {} },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'posts', op: 'delete', key: 2, to: 1, groups: ['a'], token: 'B19.0.0' }] } }
+      ]
+    }
+  },
+  {
+    found: 'two children of a parent that was deleted here arrived in one window: the first brought it back, and the second was put aside as if it were still missing',
+    story: {
+      seed: 102957,
+      tables: ['authors', 'posts'],
+      devices: [{ user: 0, batchSize: 1, pageSize: 100, isOld: false }, { user: 0, batchSize: 3, pageSize: 1, isOld: false }],
+      steps: [
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'authors', op: 'upsert', key: 1, to: 3, groups: ['a', 'b', 'c'], token: 'B6.0.0' }] } },
+        { do: 'call', device: 0, call: 'syncOnce', fates: ['twice', 'lose reply', 'hold back', 'deliver', 'deliver', 'deliver'], servers: 40, cutAt: 5, during: { 0: { statements: [{ table: 'posts', op: 'replace', key: 1, to: 3, groups: ['a'], token: 'A7.0.0' }, { table: 'posts', op: 'append', key: 1, to: 2, groups: ['a', 'b', 'c'], token: 'A7.0.1' }, { table: 'authors', op: 'append', key: 1, to: 3, groups: ['b'], token: 'A7.0.2' }] } } },
+        { do: 'call', device: 0, call: 'uploadOnce', fates: ['deliver', 'statement cut', 'statement cut', 'deliver', 'deliver', 'deliver'], servers: 51, cutAt: 15, during: { 0: { statements: [{ table: 'posts', op: 'upsert', key: 1, to: 1, groups: ['a', 'b'], token: 'A12.0.0!' }, { table: 'posts', op: 'loose', key: 2, to: 1, groups: ['a', 'b', 'c'], token: 'A12.0.1' }, { table: 'posts', op: 'delete', key: 1, to: 3, groups: ['a', 'b', 'c'], token: 'A12.0.2' }] } } },
+        { do: 'edit', device: 0, edit: { statements: [{ table: 'authors', op: 'loose', key: 1, to: 1, groups: ['b'], token: 'A14.0.0' }, { table: 'posts', op: 'append', key: 1, to: 1, groups: ['a', 'b', 'c'], token: 'A14.0.2' }] } },
+        { do: 'call', device: 1, call: 'uploadOnce', fates: ['deliver', 'deliver', 'deliver', 'deliver', 'deliver'], servers: 34, cutAt: 3, during: {} },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'authors', op: 'delete', key: 1, to: 1, groups: ['a', 'b', 'c'], token: 'B23.0.0' }] } }
+      ]
+    }
   }
 ]
