@@ -5,6 +5,7 @@ import { afterTakingOver, settleUndecided } from './apply.js'
 import { reviveFailed } from './held.js'
 import { readLocal, writeLocal } from './local-row.js'
 import { readPayload, unrepresentable, type ReadPayload } from './payload.js'
+import { hasLocalWork } from './pending.js'
 import { readNames, writeRowState } from './row-state.js'
 import { completeImages } from './shape.js'
 import type { TableInfo } from './table-info.js'
@@ -46,11 +47,16 @@ function adoptColumns (context: ApplyContext, table: TableInfo): void {
   }
 }
 
-/** A row with local edits takes the values over too: nobody here could have edited columns that were not there. */
+/**
+ * A row with local edits takes the values over too: nobody here could have edited columns that were not there. Of one that was
+ * deleted here only the images are left, from which it comes back where the deletion does not stand.
+ */
 function adoptRow (context: ApplyContext, table: TableInfo, stored: ExtraRow): void {
   const read = readExtra(table, stored)
-  if (read === null || readLocal(context, table, stored.key) === null) return
-  if (writeLocal(context, table, stored.key, read.row) !== null) return
+  if (read === null) return
+  if (readLocal(context, table, stored.key) === null) {
+    if (!hasLocalWork(context.driver, table.name, stored.key)) return
+  } else if (writeLocal(context, table, stored.key, read.row) !== null) return
   completeImages(context.driver, table.name, stored.key, read.row)
   writeRowState(context.driver, table.name, stored.key,
     { version: stored.server_version, deleted: false, extra: read.extra, jsonColumns: read.jsonColumns }, context.stamp)

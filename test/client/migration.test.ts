@@ -243,3 +243,16 @@ t.test('a new column that the server\'s row has had all along belongs to changes
   t.same(device.client.conflicts(), [])
   isQuiet(t, device)
 })
+
+t.test('a deletion from before a new column that does not stand brings the row back with what the server has there (F7, P13)', async t => {
+  const { server, device } = await notesInStep(t)
+  server.write('notes', 'a', { id: 'a', title: 'one', n: 1, old: 'x', tag: 'theirs' })
+  await device.client.syncOnce()
+  device.db.exec("delete from notes where id = 'a'")
+  server.refuse = () => ({ reason: 'rejected', message: 'No.' })
+  await device.client.syncOnce()
+  await device.client.migrate(() => { device.db.exec('alter table notes add column tag text') })
+  t.equal(device.client.discardHeld(device.client.held()[0]?.id ?? 0), true)
+  t.same(device.all("select title, tag from notes where id = 'a'"), [{ title: 'one', tag: 'theirs' }])
+  isQuiet(t, device)
+})

@@ -104,5 +104,19 @@ export const REGRESSION_STORIES: Array<{ found: string, story: Story }> = [
         { do: 'edit', device: 1, edit: { statements: [{ table: 'authors', op: 'delete', key: 1, to: 1, groups: ['a', 'b', 'c'], token: 'B23.0.0' }] } }
       ]
     }
+  },
+  {
+    found: 'a row that was deleted before an update of the app brought a column: the image of the deletion did not get what the server has there',
+    story: {
+      seed: 207467,
+      tables: ['authors', 'posts'],
+      devices: [{ user: 0, batchSize: 3, pageSize: 100, isOld: false }, { user: 0, batchSize: 2, pageSize: 100, isOld: false }, { user: 0, batchSize: 100, pageSize: 100, isOld: true }],
+      steps: [
+        { do: 'edit', device: 0, edit: { statements: [{ table: 'posts', op: 'upsert', key: 1, to: 1, groups: ['c'], token: 'A7.0.0' }] } },
+        { do: 'rest' },
+        { do: 'edit', device: 2, edit: { statements: [{ table: 'posts', op: 'delete', key: 1, to: 1, groups: ['c'], token: 'C18.0.0' }] } },
+        { do: 'upgrade', device: 2, how: 'migrate' }
+      ]
+    }
   }
 ]
