@@ -1,8 +1,8 @@
 // Who the file is, and what the server remembers of it. What a rebuild does is in rebuild.test.ts.
 import fs from 'node:fs'
 import path from 'node:path'
-import t from 'tap'
-import { createDevice, id } from './device.js'
+import t, { type Test } from 'tap'
+import { createDevice, id, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
 
 const author = (n: number, name = `Author ${n}`): string => `insert into authors values ('${id(n)}', '${name}', null);`
@@ -73,15 +73,20 @@ t.test('a file restored from a backup takes a new source id before it uploads an
   t.ok(server.uploads.every(({ source, changes }) => source !== 'phone' || changes.every(({ pk }) => pk !== id(4))))
 })
 
+/** Another device over a copy of a file, under the same id. */
+function cloneOf (t: Test, server: FakeServer, device: Device): Device {
+  device.db.pragma('wal_checkpoint(truncate)')
+  const copy = path.join(path.dirname(device.file), 'copy.db')
+  fs.copyFileSync(device.file, copy)
+  return createDevice(t, { server, file: copy, deviceId: 'phone' })
+}
+
 t.test('two copies of one file that both write: one moves to a new id, and nothing is lost (D9, L4)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, deviceId: 'phone' })
   device.db.exec(author(1))
   await device.client.syncOnce()
-  device.db.pragma('wal_checkpoint(truncate)')
-  const copy = path.join(path.dirname(device.file), 'copy.db')
-  fs.copyFileSync(device.file, copy)
-  const clone = createDevice(t, { server, file: copy, deviceId: 'phone' })
+  const clone = cloneOf(t, server, device)
   // Both have shaken hands before either writes: the ids collide at the server.
   await clone.client.syncOnce()
   device.db.exec(author(2, 'from the original'))
@@ -162,10 +167,7 @@ t.test('a copy that was refused a number does not miss what the other copy sends
   const device = createDevice(t, { server, deviceId: 'phone' })
   device.db.exec(author(1))
   await device.client.syncOnce()
-  device.db.pragma('wal_checkpoint(truncate)')
-  const copy = path.join(path.dirname(device.file), 'copy.db')
-  fs.copyFileSync(device.file, copy)
-  const clone = createDevice(t, { server, file: copy, deviceId: 'phone' })
+  const clone = cloneOf(t, server, device)
   await clone.client.syncOnce()
   server.refuse = change => change.pk === id(2) ? { reason: 'rejected' } : null
   device.db.exec(author(2, 'refused'))
@@ -183,10 +185,7 @@ t.test('nor does it miss that where all of its next batch is refused too, or con
     const device = createDevice(t, { server, deviceId: 'phone' })
     device.db.exec(author(1))
     await device.client.syncOnce()
-    device.db.pragma('wal_checkpoint(truncate)')
-    const copy = path.join(path.dirname(device.file), 'copy.db')
-    fs.copyFileSync(device.file, copy)
-    const clone = createDevice(t, { server, file: copy, deviceId: 'phone' })
+    const clone = cloneOf(t, server, device)
     await clone.client.syncOnce()
     server.refuse = change => change.pk === id(2) || (verdict === 'refused' && change.pk === id(4)) ? { reason: 'rejected' } : null
     device.db.exec(author(2, 'refused'))
