@@ -1,6 +1,6 @@
 import { DriverError, type Driver } from '../drivers/driver.js'
 import { decodeRow, NULL_CELL, type Cell, type Row } from './cell.js'
-import { literal } from './quote.js'
+import { defaultSql } from './quote.js'
 import { cellSql } from './row-sql.js'
 import type { TableInfo } from './table-info.js'
 
@@ -13,7 +13,7 @@ export function defaultsOf (driver: Driver, table: TableInfo): Row {
     const type = column.affinity === 'none' ? 'blob' : column.affinity
     // Through a column of the same affinity, as in the table itself.
     const value = column.affinity === 'none' ? '(d.v)' : `cast((d.v) as ${type})`
-    const cell = evaluate(driver, `select ${cellSql(value)} as cell from (select (${nameAsText(sql)}) as v) as d`)
+    const cell = evaluate(driver, `select ${cellSql(value)} as cell from (select (${defaultSql(sql)}) as v) as d`)
     if (cell !== undefined) defaults.set(name, decodeRow(JSON.stringify({ c: cell })).get('c') ?? NULL_CELL)
   }
   return defaults
@@ -27,14 +27,6 @@ function evaluate (driver: Driver, sql: string): string | undefined {
     if (error instanceof DriverError && error.code === 'other') return undefined
     throw error
   }
-}
-
-/** SQLite takes a name after DEFAULT, bare or quoted in whatever way, for a text; anywhere else it would be a column. */
-function nameAsText (sql: string): string {
-  if (/^(?:null|true|false|current_(?:date|time|timestamp))$/i.test(sql)) return sql
-  if (/^[a-z_\u0080-\uffff][\w$\u0080-\uffff]*$/i.test(sql)) return literal(sql)
-  const quoted = /^(?:"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\])$/.exec(sql)
-  return quoted === null ? sql : literal(quoted[1]?.replaceAll('""', '"') ?? quoted[2]?.replaceAll('``', '`') ?? quoted[3] ?? '')
 }
 
 /**
