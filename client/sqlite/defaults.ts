@@ -1,5 +1,6 @@
-import type { Driver } from '../drivers/driver.js'
+import { DriverError, type Driver } from '../drivers/driver.js'
 import { decodeRow, NULL_CELL, type Cell, type Row } from './cell.js'
+import { defaultSql } from './quote.js'
 import { cellSql } from './row-sql.js'
 import type { TableInfo } from './table-info.js'
 
@@ -12,10 +13,20 @@ export function defaultsOf (driver: Driver, table: TableInfo): Row {
     const type = column.affinity === 'none' ? 'blob' : column.affinity
     // Through a column of the same affinity, as in the table itself.
     const value = column.affinity === 'none' ? '(d.v)' : `cast((d.v) as ${type})`
-    const cell = driver.all<{ cell: string }>(`select ${cellSql(value)} as cell from (select (${sql}) as v) as d`)[0]?.cell
+    const cell = evaluate(driver, `select ${cellSql(value)} as cell from (select (${defaultSql(sql)}) as v) as d`)
     if (cell !== undefined) defaults.set(name, decodeRow(JSON.stringify({ c: cell })).get('c') ?? NULL_CELL)
   }
   return defaults
+}
+
+/** A function of the app that this connection does not have makes no default: ADD COLUMN would not take it either. */
+function evaluate (driver: Driver, sql: string): string | undefined {
+  try {
+    return driver.all<{ cell: string }>(sql)[0]?.cell
+  } catch (error) {
+    if (error instanceof DriverError && error.code === 'other') return undefined
+    throw error
+  }
 }
 
 /**

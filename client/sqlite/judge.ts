@@ -145,7 +145,8 @@ function applied (context: ApplyContext, entry: OutboxEntry, verdict: Verdict & 
   const table = context.tables.get(entry.table)
   if (verdict.row === null || table === undefined || verdict.row.version === 0) return
   // The server's row is another one than was sent: a peer has changed it since, or the database completed it.
-  if (!mergeServerState(context, table, entry.key, entry.sent, verdict.row)) keepBase(context, entry, entry.sent)
+  const isMade = verdict.row.version === verdict.version && entry.sent !== null
+  if (!mergeServerState(context, table, entry.key, entry.sent, verdict.row, isMade ? [] : undefined, isMade)) keepBase(context, entry, entry.sent)
 }
 
 /** Columns that a migration has dropped since, as the server has them now. */

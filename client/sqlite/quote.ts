@@ -12,3 +12,11 @@ export function tableSql (table: { localName: string }): string {
 export function literal (text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }
+
+/** A column's default, as the catalog has it, for use elsewhere. SQLite takes a name after DEFAULT, bare or quoted in whatever way, for a text; elsewhere it would be a column. */
+export function defaultSql (sql: string): string {
+  if (/^(?:null|true|false|current_(?:date|time|timestamp))$/i.test(sql)) return sql
+  if (/^[a-z_\u0080-\uffff][\w$\u0080-\uffff]*$/i.test(sql)) return literal(sql)
+  const quoted = /^(?:"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\])$/.exec(sql)
+  return quoted === null ? sql : literal(quoted[1]?.replaceAll('""', '"') ?? quoted[2]?.replaceAll('``', '`') ?? quoted[3] ?? '')
+}

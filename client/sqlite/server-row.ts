@@ -1,7 +1,7 @@
 import { decide } from '../conflict/decide.js'
 import type { ServerState } from '../http/read-reply.js'
 import type { ApplyContext } from './apply-context.js'
-import { equalRows, knownColumns, UNKNOWN_CELL, type Row } from './cell.js'
+import { equalRows, knownColumns, NULL_CELL, overlay, UNKNOWN_CELL, type Row } from './cell.js'
 import { recordConflict } from './conflict-log.js'
 import { wholeRow } from './defaults.js'
 import { deleteLocal, readLocal, readParked, writeLocal } from './local-row.js'
@@ -73,15 +73,17 @@ function takeOver (context: ApplyContext, table: TableInfo, key: string, state: 
 /**
  * Merges the server's row into a row with local edits that began from `base`. Row, image and version change together, or,
  * where the result cannot be written, nothing does and the server's row waits in shadow. Returns whether it was merged.
+ * `isMade`: the server made its row of `base`. What it does not name then is a column that it keeps to itself (`exclude`), and
+ * there is nothing to send again.
  */
-export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState, sent: ReadonlyArray<Row | null | undefined> = [sentUnheard(context.driver, table.name, key)]): boolean {
+export function mergeServerState (context: ApplyContext, table: TableInfo, key: string, base: Row | null, state: ServerState, sent: ReadonlyArray<Row | null | undefined> = [sentUnheard(context.driver, table.name, key)], isMade = false): boolean {
   const read = readState(context, table, key, state)
   if (read === 'kept') return false
   const local = readLocal(context, table, key)
   // What this file has sent of the row, applied unheard or brought up by a copy: what was edited since was edited on it.
-  const own = sent.find(row => row !== undefined && isAs(context, table, row, read))
+  const own = sent.find(row => row !== undefined && isAs(context, table, base, row, read))
   const image = own === undefined ? base : own
-  const server = read === null ? null : wholeRow(context.driver, table, knownColumns(image), read.row)
+  const server = read === null ? null : isMade ? overlay(image, read.row) : wholeRow(context.driver, table, knownColumns(image), read.row)
   const decided = decide(context, table, key, { image, local, server, version: state.version })
   if ('problem' in decided) {
     if (decided.reason === 'resolver' && decided.isNew) return failResolver(context, table, key, image, state, decided.problem)
@@ -116,8 +118,11 @@ function failResolver (context: ApplyContext, table: TableInfo, key: string, ima
   return false
 }
 
-function isAs ({ driver }: ApplyContext, table: TableInfo, sent: Row | null, read: ReadPayload | null): boolean {
-  return sent === null || read === null ? sent === read : equalRows(sent, wholeRow(driver, table, sent, read.row))
+/** Whether the server's row is the one that was sent. Of a column that it does not name the change must have said nothing new. */
+function isAs ({ driver }: ApplyContext, table: TableInfo, base: Row | null, sent: Row | null, read: ReadPayload | null): boolean {
+  if (sent === null || read === null) return sent === read
+  const whole = wholeRow(driver, table, sent, read.row)
+  return [...sent].every(([column, cell]) => cell === (whole.get(column) ?? NULL_CELL) || (!read.row.has(column) && cell === base?.get(column)))
 }
 
 /** The server has never had this row: what the device holds is sent as new. */

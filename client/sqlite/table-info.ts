@@ -3,6 +3,7 @@ import { MAX_NAME_BYTES } from '../limits.js'
 import { affinityOf, type Affinity } from './affinity.js'
 import { readForeignKeys } from './foreign-keys.js'
 import { readKey } from './key-info.js'
+import { defaultSql } from './quote.js'
 import { refuse } from './refuse.js'
 import { readUniques } from './unique-index.js'
 
@@ -93,6 +94,6 @@ function readColumn (table: string, column: CatalogColumn, isStrict: boolean): C
     affinity: isStrict && type === 'ANY' ? 'none' : affinityOf(type),
     isBlob: type.includes('BLOB'),
     isJson: type.includes('JSON'),
-    replacesNull: column.notnull === 1 ? column.dflt_value : null
+    replacesNull: column.notnull === 1 && column.dflt_value !== null ? defaultSql(column.dflt_value) : null
   }
 }

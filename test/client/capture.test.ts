@@ -254,3 +254,12 @@ t.test('opening refuses by name what cannot be synced, and leaves the file as it
     db.close()
   }
 })
+
+t.test('a default that is a name also stands for a NULL in a unique column', async t => {
+  const device = createDevice(t, { tables: ['tickets'], sql: 'create table tickets (id text primary key, project text, status text not null default "open", unique (project, status))' })
+  device.db.exec(`insert into tickets values ('${id(1)}', 'a', 'open')`)
+  await device.client.syncOnce()
+  device.db.exec(`insert or replace into tickets values ('${id(2)}', 'a', null)`)
+  t.strictSame(device.all('select id, status from tickets'), [{ id: id(2), status: 'open' }])
+  t.strictSame(device.pending().sort(), [`tickets:${id(1)}`, `tickets:${id(2)}`])
+})

@@ -222,3 +222,19 @@ t.test('a row that was deleted and made again by an older version of the app, be
     t.match(device.client.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 })
   }
 })
+
+t.test('a default may be a name, which SQLite takes for a text, or a function that this connection does not have: rows are merged all the same', async t => {
+  for (const [sql, status] of [["'open'", null], ['open', null], ['"o""pen"', null], ['`open`', null], ['[open]', null], ['true', null], ['(my_default())', 'mine']]) {
+    const server = new FakeServer()
+    const device = createDevice(t, { server, tables: ['tickets'], sql: `create table tickets (id text primary key, title text, status text default ${sql})` })
+    if (status === null) device.db.exec(`insert into tickets (id, title) values ('${id(1)}', 'a')`)
+    else device.db.exec(`insert into tickets (id, title, status) values ('${id(1)}', 'a', '${status}')`)
+    const before = device.all('select status from tickets')
+    // By a version of the app without the column.
+    server.write('tickets', id(1), { id: id(1), title: 'a' })
+    await device.client.syncOnce()
+    t.strictSame(device.all('select status from tickets'), before, sql ?? '')
+    t.same(device.pending(), [])
+    t.equal(server.version('tickets', id(1)), status === null ? 1 : 2, 'the default is nothing to send')
+  }
+})

@@ -1,6 +1,6 @@
 // F7, P12, D1: capture through the app's own migrations, those that the client is told of and those that it is not.
 import t, { type Test } from 'tap'
-import { createDevice, withoutLock, type Device } from './device.js'
+import { createDevice, id, withoutLock, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
 import { loseNothing, loseReplies, NOTES, notesInStep } from './notes.js'
 
@@ -255,4 +255,17 @@ t.test('a deletion from before a new column that does not stand brings the row b
   t.equal(device.client.discardHeld(device.client.held()[0]?.id ?? 0), true)
   t.same(device.all("select title, tag from notes where id = 'a'"), [{ title: 'one', tag: 'theirs' }])
   isQuiet(t, device)
+})
+
+t.test('a new column whose default is a name, which SQLite takes for a text', async t => {
+  const server = new FakeServer()
+  const device = createDevice(t, { server, tables: ['tickets'], sql: 'create table tickets (id text primary key, title text)' })
+  device.db.exec(`insert into tickets values ('${id(1)}', 'a')`)
+  await device.client.syncOnce()
+  device.db.exec("update tickets set title = 'b'")
+  device.db.exec('alter table tickets add column status text default "open"')
+  const updated = device.reopen()
+  await updated.client.syncOnce()
+  t.strictSame(server.payload('tickets', id(1)), { id: id(1), title: 'b', status: 'open' })
+  t.match(updated.client.status(), { pending: 0, held: 0, shadow: 0 })
 })

@@ -361,3 +361,26 @@ t.test('two clients on one file send each change once (A19)', async t => {
   t.match(device.client.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 })
   t.equal(device.all('select count(*) as n from authors')[0]?.['n'], 4)
 })
+
+t.test('a column that the server keeps to itself is taken out of what is sent, and the row is not sent again for it', async t => {
+  const server = new FakeServer()
+  server.onRequest = async ({ path }, answer) => {
+    const answered = await answer().text()
+    if (path !== '/upload') return reply(200, answered)
+    const body = JSON.parse(answered) as { statuses: Array<Record<string, unknown>> }
+    const changes = server.uploads.at(-1)?.changes ?? []
+    for (const [i, status] of body.statuses.entries()) {
+      const change = changes[i]
+      if (change === undefined || status['status'] !== 'applied') continue
+      const { body: _, ...payload } = server.payload(change.table, change.pk) ?? {}
+      status['server_row'] = { schema_name: 'business', table_name: change.table, id: change.pk, server_version: status['new_server_version'], deleted: false, payload }
+    }
+    return reply(200, JSON.stringify(body))
+  }
+  const device = createDevice(t, { server })
+  device.db.exec(`insert into posts (id, title, body) values ('${id(1)}', 'a', 'mine alone')`)
+  t.match(await device.client.uploadOnce(), { sent: 1, applied: 1, pending: 0 })
+  t.match(await device.client.uploadOnce(), { sent: 0, pending: 0 })
+  t.strictSame(device.all('select title, body from posts'), [{ title: 'a', body: 'mine alone' }])
+  t.strictSame(device.pending(), [])
+})
