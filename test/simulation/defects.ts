@@ -13,8 +13,8 @@ export const DEFECTS: Defect[] = [
     from: 1,
     changes: [{
       file: 'src/storage/stream.ts',
-      find: ".forNoKeyUpdate('st').compile()",
-      replace: '.compile()'
+      find: '\n    for no key update of st',
+      replace: ''
     }]
   },
   {
@@ -24,14 +24,16 @@ export const DEFECTS: Defect[] = [
       { file: 'src/service/upload.ts', find: "import type { Kysely, Transaction } from 'kysely'", replace: "import { sql, type Kysely, type Transaction } from 'kysely'" },
       {
         file: 'src/service/upload.ts',
-        find: 'async trx => await lockStream(trx, identity.scope), async (trx, stream) => {',
-        replace: `async () => {
-    const stream = await ensureStream(db, identity.scope)
-    const { rows: [given] } = await sql\`update sync.stream set head = head + \${changes.length} where scope_id = \${String(stream.scopeId)}::bigint returning head\`.execute(db)
-    stream.head = Number(given.head) - changes.length
-    return stream
-  }, async (trx, stream) => {`
+        find: 'async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {',
+        replace: `async trx => {
+    const { scopeId } = await ensureStream(db, identity.scope)
+    const { rows: [given] } = await sql\`update sync.stream set head = head + \${changes.length} where scope_id = \${String(scopeId)}::bigint returning head\`.execute(db)
+    const begun = await beginUpload(trx, metadata, identity, rowsOf(prepared))
+    begun.stream.head = Number(given.head) - changes.length
+    return begun
+  }, async (trx, begun) => {`
       },
+      { file: 'src/storage/stream.ts', find: '\n    for no key update of st', replace: '' },
       { file: 'src/storage/change-log.ts', find: 'set head = ${String(head)}::bigint where', replace: 'set head = greatest(head, ${String(head)}::bigint) where' }
     ]
   },
