@@ -73,22 +73,22 @@ t.test('a file restored from a backup takes a new source id before it uploads an
   t.ok(server.uploads.every(({ source, changes }) => source !== 'phone' || changes.every(({ pk }) => pk !== id(4))))
 })
 
-/** Another device over a copy of a file, under the same id. */
-function cloneOf (t: Test, server: FakeServer, device: Device): Device {
-  device.db.pragma('wal_checkpoint(truncate)')
-  const copy = path.join(path.dirname(device.file), 'copy.db')
-  fs.copyFileSync(device.file, copy)
-  return createDevice(t, { server, file: copy, deviceId: 'phone' })
-}
-
-t.test('two copies of one file that both write: one moves to a new id, and nothing is lost (D9, L4)', async t => {
+/** A device and another over a copy of its file, under one id. Both have shaken hands: ids of theirs collide at the server. */
+async function twoCopies (t: Test): Promise<{ server: FakeServer, device: Device, clone: Device }> {
   const server = new FakeServer()
   const device = createDevice(t, { server, deviceId: 'phone' })
   device.db.exec(author(1))
   await device.client.syncOnce()
-  const clone = cloneOf(t, server, device)
-  // Both have shaken hands before either writes: the ids collide at the server.
+  device.db.pragma('wal_checkpoint(truncate)')
+  const copy = path.join(path.dirname(device.file), 'copy.db')
+  fs.copyFileSync(device.file, copy)
+  const clone = createDevice(t, { server, file: copy, deviceId: 'phone' })
   await clone.client.syncOnce()
+  return { server, device, clone }
+}
+
+t.test('two copies of one file that both write: one moves to a new id, and nothing is lost (D9, L4)', async t => {
+  const { device, clone } = await twoCopies(t)
   device.db.exec(author(2, 'from the original'))
   clone.db.exec(author(3, 'from the clone'))
   await device.client.syncOnce()
@@ -163,12 +163,7 @@ t.test('two devices with one id from the first day: one moves on, and each gets 
 })
 
 t.test('a copy that was refused a number does not miss what the other copy sends under it (D9)', async t => {
-  const server = new FakeServer()
-  const device = createDevice(t, { server, deviceId: 'phone' })
-  device.db.exec(author(1))
-  await device.client.syncOnce()
-  const clone = cloneOf(t, server, device)
-  await clone.client.syncOnce()
+  const { server, device, clone } = await twoCopies(t)
   server.refuse = change => change.pk === id(2) ? { reason: 'rejected' } : null
   device.db.exec(author(2, 'refused'))
   await device.client.uploadOnce()
@@ -181,12 +176,7 @@ t.test('a copy that was refused a number does not miss what the other copy sends
 
 t.test('nor does it miss that where all of its next batch is refused too, or conflicts (D9)', async t => {
   for (const verdict of ['refused', 'conflict']) {
-    const server = new FakeServer()
-    const device = createDevice(t, { server, deviceId: 'phone' })
-    device.db.exec(author(1))
-    await device.client.syncOnce()
-    const clone = cloneOf(t, server, device)
-    await clone.client.syncOnce()
+    const { server, device, clone } = await twoCopies(t)
     server.refuse = change => change.pk === id(2) || (verdict === 'refused' && change.pk === id(4)) ? { reason: 'rejected' } : null
     device.db.exec(author(2, 'refused'))
     await device.client.uploadOnce()

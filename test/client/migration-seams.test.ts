@@ -4,7 +4,7 @@ import t from 'tap'
 import Database from 'better-sqlite3'
 import { createDevice, withoutLock, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
-import { dropNotes, dropOld, loseDownloads, loseNothing, loseReplies, loseRequests, NOTES, notesInStep, ROWS } from './notes.js'
+import { dropNotes, dropOld, loseDownloads, loseNothing, loseReplies, loseRequests, NOTES, notesInStep, oldOnItsWay, ROWS, uploadUnheard } from './notes.js'
 
 const FAMILY = 'create table authors (id text primary key, name text); create table posts (id text primary key, author_id text references authors, body text)'
 const makeNotes = async ({ client, db }: Device): Promise<void> => { await client.migrate(() => { db.exec(NOTES) }, { tables: ['memos', 'notes'] }) }
@@ -38,13 +38,7 @@ t.test('values of a dropped column that lose a conflict are on record; those tha
 })
 
 t.test('a batch that was on its way when its column was dropped: applied, or on record (F7, B3)', async t => {
-  const { server, device } = await notesInStep(t)
-  device.db.exec("update notes set old = 'on its way' where id = 'a'")
-  loseRequests(server, 'on its way')
-  await t.rejects(device.client.uploadOnce(), { code: 'network' })
-  loseNothing(server)
-  device.db.exec("update notes set old = 'newer' where id = 'a'")
-  await dropOld(device)
+  const { server, device } = await oldOnItsWay(t)
   t.match(device.client.conflicts(), [{ key: 'a', kind: 'dropped', columns: ['old'], mine: { old: 'newer' } }], 'the newer one has nothing to go up with')
   server.restore(server.head, 'epoch-2')
   await device.client.syncOnce()
@@ -110,9 +104,7 @@ t.test('a table that was dropped behind the client\'s back leaves a record of wh
 t.test('what an earlier batch had of a row is read in the new shape after a migration (F7, B3)', async t => {
   const { server, device } = await notesInStep(t)
   device.db.exec("update notes set n = 5 where id = 'a'")
-  loseReplies(server, '"n":5')
-  await t.rejects(device.client.uploadOnce(), { code: 'network' }, 'applied, and nobody heard')
-  loseNothing(server)
+  await uploadUnheard(t, { server, device }, loseReplies, '"n":5')
   const state = device.all('select source_id from _sync_client')[0] as { source_id: string }
   server.claimIds(state.source_id, 50) // a copy of the file goes on: this one takes a new source id
   await t.rejects(async () => {
@@ -217,13 +209,7 @@ t.test('a value of a dropped column that was refused and given up never goes up 
 })
 
 t.test('what is on record as lost does not go up with a later edit; what was applied stays (F7)', async t => {
-  const { server, device } = await notesInStep(t)
-  device.db.exec("update notes set old = 'on its way' where id = 'a'")
-  loseRequests(server, 'on its way')
-  await t.rejects(device.client.uploadOnce(), { code: 'network' })
-  loseNothing(server)
-  device.db.exec("update notes set old = 'newer' where id = 'a'")
-  await dropOld(device)
+  const { server, device } = await oldOnItsWay(t)
   t.same(records(device), [['a', 'dropped', 'old']])
   await device.client.syncOnce()
   device.db.exec("update notes set title = 'unrelated' where id = 'a'")
@@ -367,9 +353,7 @@ t.test('a value of a dropped column that the server has from elsewhere is not on
 t.test('a column that a rebuild behind the client\'s back took from a change on its way leaves a record where that is not applied (F7)', async t => {
   const { server, device } = await notesInStep(t)
   device.db.exec("update notes set old = 'sent' where id = 'a'")
-  loseRequests(server, '"sent"')
-  await t.rejects(device.client.uploadOnce(), { code: 'network' })
-  loseNothing(server)
+  await uploadUnheard(t, { server, device }, loseRequests, '"sent"')
   device.db.exec('create table n2 (id text primary key, title text, n integer); insert into n2 select id, title, n from notes; drop table notes; alter table n2 rename to notes')
   server.write('notes', 'a', { id: 'a', title: 'theirs', n: 1, old: 'x' })
   const again = device.reopen()

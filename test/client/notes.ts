@@ -53,3 +53,21 @@ export function loseDownloads (server: FakeServer): void {
 export function loseNothing (server: FakeServer): void {
   server.onRequest = (_, answer) => answer()
 }
+
+/** An upload that comes to nothing by `lose`, of requests with this text. Everything arrives again afterwards. */
+export async function uploadUnheard (t: Test, { server, device }: { server: FakeServer, device: Device }, lose: typeof loseReplies, text: string): Promise<void> {
+  lose(server, text)
+  await t.rejects(device.client.uploadOnce(), { code: 'network' })
+  loseNothing(server)
+}
+
+/** A device whose `old` was on its way and edited once more when it was dropped. */
+export async function oldOnItsWay (t: Test): Promise<{ server: FakeServer, device: Device }> {
+  const world = await notesInStep(t)
+  const { device } = world
+  device.db.exec("update notes set old = 'on its way' where id = 'a'")
+  await uploadUnheard(t, world, loseRequests, 'on its way')
+  device.db.exec("update notes set old = 'newer' where id = 'a'")
+  await dropOld(device)
+  return world
+}
