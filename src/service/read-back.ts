@@ -1,5 +1,5 @@
 import type { Transaction } from 'kysely'
-import { findAltered } from '../materializer/materializer.js'
+import { findAltered } from '../materializer/altered-rows.js'
 import type { Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Judgement, Write } from './decide.js'

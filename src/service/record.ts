@@ -17,9 +17,9 @@ export interface Numbered {
 }
 
 /** Gives the writes of a batch and the server's own changes their positions. */
-export function number (stream: Stream, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Numbered {
+export function numberEntries (stream: Stream, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Numbered {
   let head = stream.head
-  const times = new Map<string, number>()
+  const changesOf = new Map<string, number>()
   const holders = new Map(judgement.writes.map(write => [write.change.sourceChangeId, write]))
   const entries = judgement.writes.map((write): NewEntry => {
     const { sourceChangeId, table, op, pk, row } = write.change
@@ -27,13 +27,13 @@ export function number (stream: Stream, source: Source, judgement: Judgement, se
     const final = judgement.rows.get(row) as FinalRow
     const last = final.write === write
     // Versions begin with 1 and never again: only of a new row the nth change of the batch makes the nth version.
-    const nth = (times.get(row) ?? 0) + 1
-    times.set(row, nth)
+    const nth = (changesOf.get(row) ?? 0) + 1
+    changesOf.set(row, nth)
     head++
     if (last) final.serverId = head
     // An older client may use a number twice in one batch: it stands for the later change.
-    const number = holders.get(sourceChangeId) === write ? sourceChangeId : -head
-    return { serverId: head, sourceChangeId: number, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, digest, last, isNew: write.version === nth, sourceNo: source.no }
+    const ownId = holders.get(sourceChangeId) === write ? sourceChangeId : -head
+    return { serverId: head, sourceChangeId: ownId, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, digest, last, isNew: write.version === nth, sourceNo: source.no }
   })
   for (const change of serverChanges) {
     change.final.serverId = ++head

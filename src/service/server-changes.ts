@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { AffectedRow } from '../materializer/delete-effects.js'
-import { findAltered } from '../materializer/materializer.js'
+import { findAltered } from '../materializer/altered-rows.js'
 import type { TableSpec } from '../materializer/table-spec.js'
 import { readPayloads, type NewEntry, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'

@@ -21,7 +21,7 @@ import { mayHaveFailed, noteFailures } from './failures.js'
 import { HookTime } from './in-time.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
-import { number, readShownPayloads, record } from './record.js'
+import { numberEntries, readShownPayloads, record } from './record.js'
 import { followDeletions } from './server-changes.js'
 import { settle } from './settle.js'
 import { uploadReply, type UploadCounts } from './upload-reply.js'
@@ -102,7 +102,7 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
     const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
     await noteFailures({ trx, metadata, scopeId: stream.scopeId, sourceNo: source.no, failedTables }, judgement, settled, serverChanges)
     const payloads = await readShownPayloads(trx, metadata, stream, judgement, spend)
-    const numbered = number(stream, source, judgement, serverChanges)
+    const numbered = numberEntries(stream, source, judgement, serverChanges)
     const fields = { head: numbered.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: numbered.maxChangeId + 1 }
     const reply = uploadReply({ judgement, payloads, spend, fields })
     await record(trx, metadata, stream, source, judgement, numbered)

@@ -1,0 +1,38 @@
+/*
+ * What the dialect needs of postgres.js and has no option for. Each is a field that postgres.js decides by; where a later
+ * version does so no longer, the test that is named fails.
+ */
+
+/**
+ * Makes postgres.js send a statement with all that belongs to it. By itself it sends one without a name only to ask for the
+ * types of its parameters, and the parameters once it has heard: a second round trip for each, in a transaction under the
+ * stream's lock. It has no option against that; where a later version decides otherwise than by this field, statements take
+ * two trips again, and test/server/round-trips.test.ts fails.
+ */
+export function sendAtOnce (query: object): void {
+  Object.defineProperty(query, 'describeFirst', { get: () => false, set () {} })
+}
+
+/**
+ * Keeps postgres.js from sending a named statement again that its session does not know, or whose plan no longer fits. In a
+ * transaction, which has failed by then, that is of no use; and it would go out behind the statements that were sent
+ * together: behind COMMIT it would be a transaction of its own (test/server/pipeline.test.ts).
+ */
+export function sendOnce (query: object): void {
+  Object.defineProperty(query, 'retried', {
+    get: () => undefined,
+    set (this: { reject: (error: unknown) => void, cancelled: unknown }, error: unknown) {
+      this.reject(error)
+      // What is cancelled is not sent.
+      this.cancelled = true
+    }
+  })
+}
+
+/** Called when a statement has been sent: false keeps postgres.js from sending another before its answer, where it could get stuck behind it. */
+export const ONE_AT_A_TIME = { onexecute: () => false }
+
+/** postgres.js marks the statement that the server is at; one in line for a connection, or behind another statement on it, is not. */
+export function isAtWork (query: object): boolean {
+  return (query as { active?: boolean }).active !== false
+}
