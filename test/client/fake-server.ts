@@ -92,7 +92,7 @@ export class FakeServer {
       this.log.push(entry)
       this.rows.set(`${entry.table}:${entry.pk}`, { version: entry.version, payload: entry.payload })
       this.#ledger.set(`${entry.source}#${entry.id}`, entry)
-      this.#next.set(entry.source, Math.max(this.nextId(entry.source), entry.id + 1))
+      this.#use(entry.source, entry.id)
     }
   }
 
@@ -116,8 +116,12 @@ export class FakeServer {
     this.log.push(entry)
     this.#head = entry.serverId
     this.#ledger.set(`${source}#${id}`, entry)
-    this.#next.set(source, Math.max(this.nextId(source), id + 1))
+    this.#use(source, id)
     return version
+  }
+
+  #use (source: string, id: number): void {
+    this.#next.set(source, Math.max(this.nextId(source), id + 1))
   }
 
   #identity (source: string): string {
@@ -156,9 +160,10 @@ export class FakeServer {
       const moved = seen.version !== null && seen.version !== version ? `,${this.#row(change)}` : ''
       return status(change.id, 'applied', `"new_server_version":${seen.version}${moved}`)
     }
-    const isGone = row === undefined || row.payload === null
-    if (isDeletion && row === undefined) return status(change.id, 'applied')
-    if (isDeletion && isGone) return status(change.id, 'applied', `"new_server_version":${version}`)
+    if (isDeletion && (row === undefined || row.payload === null)) {
+      this.#use(source, change.id) // it leaves no entry, and its number is used all the same
+      return status(change.id, 'applied', row === undefined ? undefined : `"new_server_version":${version}`)
+    }
     if (change.base !== version) return status(change.id, 'conflict', this.#row(change))
     const refusal = this.refuse(change)
     if (refusal !== null) {
