@@ -19,6 +19,7 @@ await import('./two-devices.test.js')
 await import('./regressions.test.js')
 await import('./merge.test.js')
 await import('./loop-client.test.js')
+await import('./windows.test.js')
 await import('./convergence.test.js')
 
 export {}

@@ -6,7 +6,7 @@ import { Chance } from '../simulation/random.js'
 import { createDevice, id, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
 
-const SEEDS = Number(process.env['SEEDS'] ?? 40)
+const SEEDS = Number(process.env['SEEDS'] ?? process.env['OVERSYNC_SEEDS'] ?? 40)
 const TABLES = ['notes', 'people', 'counters', 'seats', 'replies', 'blobs']
 const SCHEMA = `
   create table notes (id text primary key, title text not null, stars integer, price real, amount text, data json, thing any, flag boolean check (flag in (0, 1)));
