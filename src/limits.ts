@@ -81,6 +81,9 @@ export const RETRY_AFTER_SECONDS = 1
 /** Seconds to wait for a connection to the database: a caller should hear 503 before its own patience ends. */
 export const CONNECT_TIMEOUT_S = 5
 
+/** At start: longest wait for a database to say whether its sessions are one's own. */
+export const PROBE_TIMEOUT_MS = 3_000
+
 /** Pause before a connection is made again that broke. postgres.js would wait up to 20 s, and requests would pile up behind it. */
 export const RECONNECT_PAUSE_S = 0.1
 

@@ -69,11 +69,12 @@ export interface OversyncOptions {
   /** A hot standby that downloads read from, in the same forms. It may lag: devices get what it has. Default: none. */
   replica?: string | Sql | Kysely<any>
   /**
-   * `true`: the statements of every request are parsed and planned once a session, which makes polls and small uploads
-   * cheaper. Not behind a pooler that hands sessions around, unless it knows named statements (PgBouncer 1.21 and newer, with
-   * max_prepared_statements). No effect on a Kysely instance, nor on a postgres.js instance with `prepare: false`. Default `false`.
+   * Whether the statements of every request are parsed and planned once a session, which makes polls and small uploads
+   * cheaper. Default `'auto'`: where nothing stands between that hands sessions around, which is found out at start. `true`
+   * also behind a pooler, if it knows named statements (PgBouncer 1.21 and newer, with max_prepared_statements). No effect on
+   * a Kysely instance, nor on a postgres.js instance with `prepare: false`.
    */
-  preparedStatements?: boolean
+  preparedStatements?: boolean | 'auto'
   /** Path under which the routes live. Default `/sync`. */
   prefix?: string
   /** PostgreSQL schema of the sync metadata. Default `sync`. */
@@ -129,7 +130,7 @@ export interface ResolvedOptions {
   getIdentity: OversyncOptions['getIdentity']
   database: string | Sql | Kysely<any>
   replica: string | Sql | Kysely<any> | null
-  preparedStatements: boolean
+  preparedStatements: boolean | 'auto'
   prefix: string
   schema: string
   appName: string
@@ -162,7 +163,7 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
   if (options.metrics !== undefined && (typeof options.metrics?.add !== 'function' || typeof options.metrics.observe !== 'function')) {
     throw new ConfigurationError('Option metrics must have the functions add(name, by, labels) and observe(name, value, labels).')
   }
-  if (options.preparedStatements !== undefined && typeof options.preparedStatements !== 'boolean') throw new ConfigurationError('Option preparedStatements must be true or false.')
+  if (![undefined, true, false, 'auto'].includes(options.preparedStatements)) throw new ConfigurationError("Option preparedStatements must be true, false or 'auto'.")
   const schema = options.schema ?? 'sync'
   if (!NAME.test(schema)) throw new ConfigurationError(`Option schema "${schema}" must match ${NAME}.`)
   const prefix = options.prefix ?? '/sync'
@@ -183,7 +184,7 @@ export function resolveOptions (options: OversyncOptions): ResolvedOptions {
     getIdentity: options.getIdentity,
     database,
     replica,
-    preparedStatements: options.preparedStatements ?? false,
+    preparedStatements: options.preparedStatements ?? 'auto',
     prefix,
     schema,
     appName: options.appName ?? 'fastify-oversync',

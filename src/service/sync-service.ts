@@ -6,7 +6,7 @@ import { SyncError } from '../errors.js'
 import { MAX_CONCURRENT_RETRIES, RETRY_AFTER_SECONDS } from '../limits.js'
 import { Catalog } from '../materializer/catalog.js'
 import type { Identity, ResolvedOptions } from '../options.js'
-import { connect } from '../storage/connect.js'
+import { open, type Connection } from '../storage/connect.js'
 import { Metadata } from '../storage/metadata.js'
 import { migrate } from '../storage/migrate.js'
 import { findFailedTables, listFailures, type ListedFailure } from '../storage/materialize-failure.js'
@@ -38,12 +38,12 @@ export class OversyncService {
   readonly #context: UploadContext & DownloadContext
   readonly #queue: UploadQueue
   /** PostgreSQL's, as they were at start. */
-  readonly serverSettings: ServerSettings
+  readonly serverSettings: ServerSettings & Pick<Connection, 'preparedStatements'>
   #closing = false
   /** Retries of failures under way. */
   #retries = 0
 
-  private constructor (options: ResolvedOptions, closeConnections: () => Promise<void>, context: UploadContext & DownloadContext, serverSettings: ServerSettings) {
+  private constructor (options: ResolvedOptions, closeConnections: () => Promise<void>, context: UploadContext & DownloadContext, serverSettings: OversyncService['serverSettings']) {
     this.#options = options
     this.#closeConnections = closeConnections
     this.#context = context
@@ -53,8 +53,8 @@ export class OversyncService {
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
   static async open (options: ResolvedOptions & Pick<UploadContext, 'hookTimeoutMs'>, onTablesChanged?: (problems: string[]) => void): Promise<OversyncService> {
-    const connection = connect(options.database, options)
-    const replica = options.replica === null ? null : connect(options.replica, options)
+    const connection = await open(options.database, options)
+    const replica = options.replica === null ? null : await open(options.replica, options)
     const close = async () => { await Promise.all([connection.close(), replica?.close()]) }
     try {
       const db = connection.db.withSchema(options.schema)
@@ -66,7 +66,7 @@ export class OversyncService {
       const context = {
         ...options, db, replica: replica?.db.withSchema(options.schema) ?? null, metadata, catalog, pages: new PageReader(metadata, { ids, hidden: catalog.upOnly, excluded: catalog.excluded }), hooks: { authorize, beforeApply }, failedTables: await findFailedTables(db, metadata)
       }
-      return new OversyncService(options, close, context, await readServerSettings(db))
+      return new OversyncService(options, close, context, { ...await readServerSettings(db), preparedStatements: connection.preparedStatements })
     } catch (error) {
       await close()
       throw error

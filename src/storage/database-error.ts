@@ -27,12 +27,16 @@ export function asDatabaseError (error: unknown): DatabaseError | null {
   }
 }
 
+/** The session has no statement of the name that it was given: somebody made it forget, or it is another than before. */
+export const FORGOTTEN_STATEMENT = '26000'
+
 /** The same transaction may succeed when it is run again at once: why it was chosen as a victim, or null where it was not. */
-export function victimReason (error: unknown): 'deadlock' | 'lock_timeout' | 'serialization' | null {
+export function victimReason (error: unknown): 'deadlock' | 'lock_timeout' | 'serialization' | 'forgotten_statement' | null {
   switch (asDatabaseError(error)?.sqlstate) {
     case '40001': return 'serialization'
     case '40P01': return 'deadlock'
     case '55P03': return 'lock_timeout'
+    case FORGOTTEN_STATEMENT: return 'forgotten_statement'
     default: return null
   }
 }

@@ -1,6 +1,6 @@
 import { CompiledQuery, type QueryResult } from 'kysely'
 import type { Row, Sql, TransactionSql } from 'postgres'
-import { isConnectionLost } from './database-error.js'
+import { asDatabaseError, FORGOTTEN_STATEMENT, isConnectionLost } from './database-error.js'
 import type { PipelineOptions, PipeliningConnection } from './pipeline.js'
 import { isAtWork, ONE_AT_A_TIME, sendAtOnce, sendOnce } from './postgres-js-internals.js'
 import { traitsOf } from './statement-traits.js'
@@ -11,7 +11,7 @@ export interface DialectOptions {
   answerTimeoutMs: number
   /** Longest wait for a connection that is free. */
   acquireTimeoutMs: number
-  /** Whether statements may get names, which live as long as their session. */
+  /** Whether statements may get names, which live as long as their session. Becomes false for good where a session has forgotten one. */
   preparedStatements: boolean
 }
 
@@ -129,6 +129,7 @@ export class PostgresJSConnection implements PipeliningConnection {
       return await Promise.race([answer, failure])
     } catch (error) {
       if (isConnectionLost(error)) this.#lose(error)
+      if (asDatabaseError(error)?.sqlstate === FORGOTTEN_STATEMENT) this.#options.preparedStatements = false
       throw error
     } finally {
       clearTimeout(timer)

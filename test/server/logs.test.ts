@@ -254,7 +254,7 @@ t.test('start and close are one line each, with what was found (C7)', async t =>
     t.match(log.take(), [{
       level: INFO,
       msg: 'sync started',
-      oversync: { version: VERSION, prefix: '/v1/sync', schema: 'sync', tables: ['business.users', 'business.posts', 'business.files', 'business.file_reviews', 'business.typed_rows'], postgresql: version, synchronousCommit: setting, synchronousCommitOfUploads: raised, fsync: /^o(n|ff)$/ }
+      oversync: { version: VERSION, prefix: '/v1/sync', schema: 'sync', tables: ['business.users', 'business.posts', 'business.files', 'business.file_reviews', 'business.typed_rows'], postgresql: version, synchronousCommit: setting, synchronousCommitOfUploads: raised, fsync: /^o(n|ff)$/, preparedStatements: true }
     }])
     await app.close()
     t.match(log.take(), [{ level: INFO, msg: 'sync closed', oversync: { prefix: '/v1/sync' } }])
