@@ -2,6 +2,7 @@ import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError } from '../storage/database-error.js'
 import { sendTogether } from '../storage/pipeline.js'
+import { withTraits } from '../storage/statement-traits.js'
 import { findAffected, type AffectedRow } from './delete-effects.js'
 import type { Refused, RowWrite } from './row-write.js'
 import { deleteStatement, insertStatement, ownedStatement, presentStatement, probeStatement, updateStatement } from './statements.js'
@@ -72,8 +73,17 @@ function groupStatement (group: RowWrite[], scope: string): CompiledQuery<{ pk: 
   const keys = JSON.stringify(group.map(({ pk }) => pk))
   if (verb === 'delete') return CompiledQuery.raw(deleteStatement(table), [keys, ...owner]) as CompiledQuery<{ pk: string }>
   const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
-  const statement = verb === 'insert' ? insertStatement(table, columns) : updateStatement(table, columns)
-  return CompiledQuery.raw(statement, [payloads, keys, ...owner]) as CompiledQuery<{ pk: string }>
+  const parameters = [payloads, keys, ...owner]
+  if (verb === 'update') return CompiledQuery.raw(updateStatement(table, columns), parameters) as CompiledQuery<{ pk: string }>
+  // A name for each table and no more: other sets of columns are as many as devices like. Nothing here is for the planner to choose.
+  const named = columns.length === writableColumns(table)
+  return withTraits(CompiledQuery.raw(insertStatement(table, columns), parameters) as CompiledQuery<{ pk: string }>, { named })
+}
+
+function writableColumns (table: TableSpec): number {
+  let count = 0
+  for (const { isWritable } of table.columns.values()) if (isWritable) count++
+  return count
 }
 
 async function writeGroup (context: WriteContext, group: RowWrite[]): Promise<Refused[]> {
