@@ -1,14 +1,20 @@
 import { createBrotliCompress, createGzip, constants } from 'node:zlib'
 import { Readable } from 'node:stream'
 import Fastify from 'fastify'
+import postgres from 'postgres'
 import oversync from 'fastify-oversync'
+import { countingSockets } from '../test/helpers/counting-socket.js'
 import { SYNCED_TABLES } from './tables.js'
 
 /** The measured server, told by messages of its parent what to do. Its sign-in costs nothing. */
+const url = process.env['DATABASE_URL'] as string
+let trips = 0
+const preparedStatements = process.env['BENCH_PREPARED'] !== 'false'
 const app = Fastify({ bodyLimit: 64 * 1024 * 1024 })
 await app.register(oversync, {
   tables: SYNCED_TABLES,
-  preparedStatements: process.env['BENCH_PREPARED'] === 'true',
+  database: postgres(url, { max: 10, onnotice: () => {}, ...countingSockets(url, () => { trips++ }) }),
+  preparedStatements,
   getIdentity: ({ headers }) => ({ userId: headers['x-user'] as string, deviceId: headers['x-device'] as string })
 })
 
@@ -43,5 +49,5 @@ async function obey (message: unknown): Promise<void> {
 
 function usage () {
   const { user, system } = process.cpuUsage()
-  return { cpuMs: (user + system) / 1_000, rssMb: process.memoryUsage.rss() / 2 ** 20, peakMb: process.resourceUsage().maxRSS / 2 ** 10 }
+  return { trips, cpuMs: (user + system) / 1_000, rssMb: process.memoryUsage.rss() / 2 ** 20, peakMb: process.resourceUsage().maxRSS / 2 ** 10 }
 }

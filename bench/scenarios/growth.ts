@@ -43,7 +43,7 @@ function grown (name: string, atMost: number, measure: (grown: Grown, world: Wor
   }
 }
 
-/** A server with that many rows behind it, of users of 10,000 rows each, put there by SQL. */
+/** A server with that many rows behind it, of users of 10,000 rows each who uploaded batches by turns, put there by SQL. */
 async function grow (world: World, rows: number): Promise<Grown> {
   const backend = await openBackend(world)
   const caller = await openCaller(backend, 'user-1', 'phone')
@@ -54,8 +54,8 @@ async function grow (world: World, rows: number): Promise<Grown> {
     insert into sync.stream (scope_id, head) select scope_id, ${ROWS_PER_USER} from sync.scope on conflict (scope_id) do update set head = excluded.head;
     insert into sync.source (scope_id, source_no, user_id, source_id, max_change_id) select scope_id, 1, name, 'phone', ${ROWS_PER_USER} from sync.scope on conflict do nothing;
     create temporary table made as
-      select scope_id, n, gen_random_uuid()::text as pk, row_number() over () as place
-      from sync.scope, generate_series(1, ${ROWS_PER_USER}) n;
+      select scope_id, n, gen_random_uuid()::text as pk
+      from sync.scope, generate_series(1, ${ROWS_PER_USER}) n order by (n - 1) / ${SIZE}, scope_id, n;
     insert into sync.change_log (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes)
       select scope_id, n, 1, n, t.table_id, 'I', pk, 1, p, octet_length(p::text)
       from made, lateral (select json_build_object('id', pk, 'title', 'Note number ' || n, 'body', 'Milk, bread, and whatever else there was on the list', 'stars', 1, 'done', false, 'updated', '2026-03-01T12:00:00.000Z') as p) x,

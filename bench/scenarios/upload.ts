@@ -8,6 +8,8 @@ import type { Scenario, Sides, Target, World } from '../scenario.js'
 const SIZES = [1, 10, 100, 200, 1_000]
 const CLIENTS = [1, 8, 32]
 const DEVICES = 8
+/** Waits of an upload of new rows: BEGIN, the lock with what is known, the rows, the log with COMMIT. */
+const TRIPS = 4
 
 /** Requests of one round, all clients together: a second or so of work. */
 const REQUESTS: Record<number, number> = { 1: 800, 10: 400, 100: 160, 200: 96, 1_000: 32 }
@@ -53,8 +55,13 @@ async function openUploads (world: World, { size, users, devices }: Omit<Shape, 
     async ours () {
       const work = callers.map(({ epoch, upload }) =>
         insertBodies(epoch, batches(perCaller), firstId).map(body => async () => { assertApplied(await upload(body), size) }))
+      const isFirst = firstId === 1
       firstId += perCaller * size
-      return await load(work, size)
+      const before = (await backend.usage()).trips
+      const measured = await load(work, size)
+      // The first upload of a device registers it.
+      if (!isFirst) assertTrips((await backend.usage()).trips - before, perCaller * callers.length)
+      return measured
     },
     limit: async () => await load(writers.map(writer => batches(perWriter).map(rows => writer.batch(rows))), size)
   }
@@ -79,4 +86,9 @@ function oneRow (): Scenario {
       }
     }
   }
+}
+
+/** That each upload took the short way: its statements together, nothing asked twice. */
+function assertTrips (trips: number, uploads: number): void {
+  if (trips !== TRIPS * uploads) throw new Error(`${uploads} uploads of new rows waited for PostgreSQL ${trips} times, not ${TRIPS} times each.`)
 }

@@ -1,7 +1,6 @@
-import { once } from 'node:events'
-import net from 'node:net'
 import postgres, { type Sql } from 'postgres'
 import type { Test } from 'tap'
+import { countingSockets } from './counting-socket.js'
 
 export interface Counted {
   /** One connection, over which everything is counted. */
@@ -13,10 +12,8 @@ export interface Counted {
 /** A postgres.js instance that counts how often it waits for the server: each time that it writes after having read. */
 export function countTrips (t: Test, url: string, options: { prepare?: boolean } = {}): Counted {
   let trips = 0
-  let isWaiting = false
   let statements: string[] = []
   let parameters: unknown[][] = []
-  const { hostname, port } = new URL(url)
   const client = postgres(url, {
     ...options,
     max: 1,
@@ -25,19 +22,8 @@ export function countTrips (t: Test, url: string, options: { prepare?: boolean }
       statements.push(text.trim())
       parameters.push([...values])
     },
-    socket: async () => {
-      const socket = net.connect({ host: hostname, port: Number(port) })
-      await once(socket, 'connect')
-      const write = socket.write.bind(socket) as (...args: unknown[]) => boolean
-      socket.write = (...args: unknown[]) => {
-        if (!isWaiting) trips++
-        isWaiting = true
-        return write(...args)
-      }
-      socket.on('data', () => { isWaiting = false })
-      return socket
-    }
-  } as postgres.Options<Record<string, never>>)
+    ...countingSockets(url, () => { trips++ })
+  })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   return {
     client,
