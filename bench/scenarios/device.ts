@@ -76,11 +76,12 @@ function pendingUpload (): Scenario {
       const writer = new RawWriter(backend.sql, 1)
       return {
         ours: async () => {
-          const { db, client, close } = openDevice(world, backend, 'file')
+          // A user of its own: rows of earlier rounds would come down to it.
+          const { db, client, close } = openDevice(world, backend, 'file', randomUUID())
           insertRows(db, notes(count))
           const ms = await duration(async () => {
-            const { upload: { applied } } = await client.syncOnce()
-            if (applied !== count) throw new Error(`${applied} of ${count} rows were applied.`)
+            const { upload: { applied }, download: { received } } = await client.syncOnce()
+            if (applied !== count || received !== 0) throw new Error(`${applied} of ${count} rows were applied, and ${received} came down.`)
           })
           await close()
           return { figure: count / ms * 1_000 }

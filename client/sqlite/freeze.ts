@@ -49,18 +49,19 @@ interface PendingRow {
 
 /**
  * Moves up to `limit` pending rows to the outbox, in one transaction: there they have their id and their content, and
- * neither changes until the server has judged them. Does nothing while the outbox holds a batch that may have been sent.
+ * neither changes until the server has judged them. Does nothing while the outbox holds a batch that may have been sent and has
+ * changes after `after`: up to there they are on their way, and this is the batch that follows.
  *
  * Rows that are as the server has them are dropped; rows that cannot travel are held. Upserts come first, parents before
  * children; then deletions, children before parents. A row that waits for its own server row in shadow is left out: the
  * server would only answer with a conflict that cannot be merged yet.
  */
-export function freeze (driver: Driver, { refreshTables, schemaIsMine }: Pick<ApplyHost, 'refreshTables' | 'schemaIsMine'>, schema: string, limit: number): void {
+export function freeze (driver: Driver, { refreshTables, schemaIsMine }: Pick<ApplyHost, 'refreshTables' | 'schemaIsMine'>, schema: string, limit: number, after = 0): void {
   transact(driver, () => {
     const tables = refreshTables()
-    if (driver.all('select 1 from _sync_outbox where is_waiting = 0 limit 1').length > 0) return
+    if (driver.all('select 1 from _sync_outbox where source_change_id > ? and is_waiting = 0 limit 1', [after]).length > 0) return
     // What a migration has frozen goes up with what it refers to.
-    const { changes: waiting } = driver.run('update _sync_outbox set is_waiting = 0')
+    const { changes: waiting } = driver.run('update _sync_outbox set is_waiting = 0 where source_change_id > ?', [after])
     reviveEditedHeld(driver)
     const state = readState(driver) as ClientState
     const { parentsFirst, circular } = orderTables(tables)

@@ -101,7 +101,7 @@ function judgeOne (context: ApplyContext, entry: OutboxEntry, verdict: Verdict, 
 }
 
 /** The version of a row that is on the server as it was sent; null for every other verdict. */
-function plainVersion (verdict: Verdict): number | null {
+export function plainVersion (verdict: Verdict): number | null {
   return verdict.status === 'applied' && verdict.row === null ? verdict.version : null
 }
 

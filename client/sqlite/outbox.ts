@@ -1,6 +1,6 @@
 import type { Driver } from '../drivers/driver.js'
 import { membersOf } from '../http/json-text.js'
-import { READ_CHUNK_ROWS } from '../limits.js'
+import { MAX_UPLOAD_CHARACTERS, READ_CHUNK_ROWS } from '../limits.js'
 import { decodeRow, overlay, type Row } from './cell.js'
 import { isDropped, recordDropped } from './dropped.js'
 import { readSent } from './pending.js'
@@ -30,10 +30,29 @@ export interface OutboxEntry {
 
 interface StoredEntry { source_change_id: number, tbl: string, key: string, base_version: number, image: string | null, sent: string | null, attempts: number, sent_before: string | null, dropped: string | null, is_orphan: number, change: string | null }
 
-/** The first `limit` frozen changes as they go over the wire: ids and changes in their order. */
-export function readBatch (driver: Driver, limit: number): { ids: number[], changes: string[] } {
-  const rows = driver.all<{ source_change_id: number, change: string }>('select source_change_id, change from _sync_outbox order by source_change_id limit ?', [limit])
-  return { ids: rows.map(row => row.source_change_id), changes: rows.map(row => row.change) }
+/** Frozen changes as they go over the wire: ids and changes in their order. */
+export interface Batch {
+  ids: number[]
+  changes: string[]
+  /** It ends at a bound: there may be more to send. */
+  isFull: boolean
+}
+
+/** The first `limit` frozen changes after `after`; fewer where they are large. */
+export function readBatch (driver: Driver, limit: number, after = 0): Batch {
+  const batch: Batch = { ids: [], changes: [], isFull: false }
+  for (let characters = 0; ;) {
+    const rows = driver.all<{ source_change_id: number, change: string }>(
+      'select source_change_id, change from _sync_outbox where source_change_id > ? order by source_change_id limit ?', [after, Math.min(READ_CHUNK_ROWS, limit - batch.ids.length)])
+    for (const { source_change_id: id, change } of rows) {
+      batch.ids.push(after = id)
+      batch.changes.push(change)
+      characters += change.length
+      batch.isFull = batch.ids.length >= limit || characters >= MAX_UPLOAD_CHARACTERS
+      if (batch.isFull) return batch
+    }
+    if (rows.length < READ_CHUNK_ROWS) return batch
+  }
 }
 
 const COLUMNS = 'source_change_id, tbl, key, base_version, image, sent, attempts, sent_before, dropped, is_orphan, iif(dropped is null, null, change) as change'

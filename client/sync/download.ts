@@ -1,16 +1,12 @@
-import { SyncClientError } from '../errors.js'
-import { checkPage, readDownloadPage } from '../http/read-reply.js'
-import type { DownloadQuery } from '../http/wire.js'
-import { MAX_PAGES_PER_WINDOW, MAX_WINDOW_RESTARTS } from '../limits.js'
 import { afterTakingOver, applyWindow, type Rebuilt } from '../sqlite/apply.js'
 import { applyTransaction } from '../sqlite/apply-context.js'
 import { dropStage, writeState } from '../sqlite/client-state.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
-import { stagePage } from '../sqlite/stage.js'
 import { transact } from '../sqlite/transaction.js'
 import { shakeHands } from './handshake.js'
 import { throughRebuilds } from './history.js'
-import { assertSameIdentity, stateOf, type Session } from './session.js'
+import { stateOf, type Session } from './session.js'
+import { stageWindow } from './stage-window.js'
 
 export interface DownloadReport {
   /** Pages that were fetched; 0 where a window that was staged before a crash was applied. */
@@ -54,43 +50,6 @@ async function takeWindow (session: Session, limit: number, signal: AbortSignal 
   if (window === null) return { pages, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: stateOf(session).cursor, rebuilt: null }
   if (window.rebuilt !== null) session.onRebuild({ ...window.rebuilt, phase: 'done' })
   return { pages, ...window }
-}
-
-async function stageWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<number> {
-  let restarts = 0
-  let lastAfter = -1
-  for (let pages = 0; pages < MAX_PAGES_PER_WINDOW;) {
-    const state = stateOf(session)
-    if (state.stage?.complete === true) return pages
-    const after = state.stage?.after ?? state.cursor
-    // Another process on this file moves the window on just as well.
-    if (after > lastAfter) restarts = 0
-    lastAfter = Math.max(lastAfter, after)
-    const query: DownloadQuery = {
-      after,
-      limit,
-      schema: session.settings.schema,
-      include_self: state.includeSelf,
-      ...(state.stage === null ? {} : { until: state.stage.until }),
-      ...(state.epoch === null ? {} : { epoch: state.epoch }),
-      // A device that starts at 0 may read below the floor until its first window ends, if the floor stays where it was.
-      ...(state.cursor === 0 && state.stage !== null ? { floor: state.stage.floor } : {})
-    }
-    const page = readDownloadPage(await session.transport.download(query, { sourceId: state.sourceId, signal }))
-    assertSameIdentity(state, page)
-    checkPage(page, after)
-    const isCopy = page.nextChangeId > state.ownNext
-    if (!isCopy && stagePage(session.driver, state, page)) {
-      pages++
-      session.onProgress({ phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor })
-      continue
-    }
-    // The file is a copy of one that went on, or another process went on with this file. The page is of no use.
-    if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('busy', 'The window could not be staged: the file or its source id is in use elsewhere.')
-    if (isCopy) session.hasShakenHands = false
-    await shakeHands(session, signal)
-  }
-  throw new SyncClientError('protocol_error', `A window has more than ${MAX_PAGES_PER_WINDOW} pages.`)
 }
 
 /** Everything from the start, this device's own changes included; local edits are kept and merged. */

@@ -3,7 +3,8 @@ import { reviveRefused } from '../sqlite/held.js'
 import { transact } from '../sqlite/transaction.js'
 import { downloadWindow, type DownloadReport } from './download.js'
 import type { Session } from './session.js'
-import { uploadStep, type UploadReport } from './upload.js'
+import { uploadStep, type UploadReport, type UploadStep } from './upload.js'
+import { UploadLine } from './upload-line.js'
 
 export interface SyncReport {
   upload: UploadReport
@@ -34,12 +35,21 @@ export async function syncOnce (session: Session, limit: number, signal: AbortSi
 }
 
 async function drain (session: Session, signal: AbortSignal | undefined, total: UploadReport, onWindow: (window: DownloadReport) => void): Promise<boolean> {
+  const line = new UploadLine()
+  try {
+    return await uploadAll(session, total, async () => await uploadStep(session, signal, onWindow, line))
+  } finally {
+    await line.drop()
+  }
+}
+
+async function uploadAll (session: Session, total: UploadReport, step: () => Promise<UploadStep>): Promise<boolean> {
   const waiting = sendable(session)
   const before = total.sent
   let patience = waiting + MAX_IDLE_UPLOADS
   for (let uploads = 0; uploads < MAX_UPLOADS_PER_SYNC; uploads++) {
     const { batchSize } = session
-    const one = await uploadStep(session, signal, onWindow)
+    const one = await step()
     total.sent += one.sent
     total.applied += one.applied
     total.conflicts += one.conflicts

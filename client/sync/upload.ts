@@ -3,14 +3,16 @@ import { readUploadReply, type UploadReply } from '../http/read-reply.js'
 import { applyTransaction } from '../sqlite/apply-context.js'
 import { freeze } from '../sqlite/freeze.js'
 import { hold } from '../sqlite/held.js'
-import { judge, type Judged } from '../sqlite/judge.js'
-import { readBatch, readEntries, readOutbox, recordLost } from '../sqlite/outbox.js'
+import { judge, plainVersion, type Judged } from '../sqlite/judge.js'
+import { readBatch, type Batch, readEntries, readOutbox, recordLost } from '../sqlite/outbox.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
+import { otherTasks, startAhead } from './ahead.js'
 import { finishRebuild, type DownloadReport } from './download.js'
 import { isRewound } from './handshake.js'
 import { throughRebuilds } from './history.js'
 import { assertSameIdentity, historyChanged, stateOf, type Session } from './session.js'
+import type { SentBatch, UploadLine } from './upload-line.js'
 
 export interface UploadReport {
   /** Changes that were sent and judged. */
@@ -33,36 +35,68 @@ export type UploadStep = Omit<UploadReport, 'pending'>
  * is finished first.
  */
 export async function uploadOnce (session: Session, signal: AbortSignal | undefined): Promise<UploadReport> {
-  const step = await uploadStep(session, signal, () => {})
+  const step = await uploadStep(session, signal, () => {}, null)
   const pending = session.driver.all<{ n: number }>('select (select count(*) from _sync_pending) + (select count(*) from _sync_outbox) as n')[0]?.n ?? 0
   return { ...step, pending }
 }
 
-/** The same without counting what waits: that may be much, and a drain has many steps. `onWindow` is told of the window of a rebuild. */
-export async function uploadStep (session: Session, signal: AbortSignal | undefined, onWindow: (window: DownloadReport) => void): Promise<UploadStep> {
+/** The same without counting what waits: that may be much, and a drain has many steps. `onWindow` is told of the window of a rebuild. `line`: where the next step follows at once. */
+export async function uploadStep (session: Session, signal: AbortSignal | undefined, onWindow: (window: DownloadReport) => void, line: UploadLine | null): Promise<UploadStep> {
   return await throughRebuilds(session, signal, async () => {
     const window = await finishRebuild(session, signal)
-    if (window !== null) onWindow(window)
-    return await uploadBatch(session, signal)
+    if (window !== null) {
+      await line?.drop() // another process found out that there was something to rebuild
+      onWindow(window)
+    }
+    return await uploadBatch(session, signal, line)
   })
 }
 
-async function uploadBatch (session: Session, signal: AbortSignal | undefined): Promise<UploadStep> {
+async function uploadBatch (session: Session, signal: AbortSignal | undefined, line: UploadLine | null): Promise<UploadStep> {
   const heldBefore = countHeld(session)
-  freeze(session.driver, session, session.settings.schema, session.batchSize)
-  const batch = readBatch(session.driver, session.batchSize)
-  if (batch.ids.length === 0) return report(0, null, countHeld(session) - heldBefore)
-
-  const reply = await send(session, batch, signal)
-  if (reply === 'too-large' || isTooLarge(reply)) {
-    return report(0, null, makeSmaller(session, batch.ids))
+  const sent = line?.take() ?? sendFirst(session, signal)
+  if (sent === null) return report(0, null, countHeld(session) - heldBefore)
+  try {
+    const { ids } = sent
+    if (line !== null && sent.isFull) {
+      await otherTasks()
+      freeze(session.driver, session, session.settings.schema, session.batchSize, ids.at(-1))
+    }
+    const reply = await sent.reply
+    if (reply === 'too-large' || isTooLarge(reply)) return report(0, null, makeSmaller(session, ids))
+    requireOnward(session, ids, reply)
+    if (line !== null && sent.isFull && isPlain(ids, reply)) {
+      line.put(sendNext(session, ids.at(-1) as number, signal))
+      await otherTasks()
+    }
+    const judged = judge(session, ids, reply)
+    session.batchSize = Math.min(session.settings.uploadBatchSize, session.batchSize * 2)
+    // A new source id has to introduce itself; and if someone else uses ours, that has to be found out before the next request.
+    if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).ownNext) session.hasShakenHands = false
+    if (judged === null || !session.hasShakenHands) await line?.drop()
+    return report(judged === null ? 0 : ids.length, judged, countHeld(session) - heldBefore)
+  } finally {
+    await sent.drop()
   }
-  requireOnward(session, batch.ids, reply)
-  const judged = judge(session, batch.ids, reply)
-  session.batchSize = Math.min(session.settings.uploadBatchSize, session.batchSize * 2)
-  // A new source id has to introduce itself; and if someone else uses ours, that has to be found out before the next request.
-  if (judged?.reusedIds === true || reply.nextChangeId > stateOf(session).ownNext) session.hasShakenHands = false
-  return report(judged === null ? 0 : batch.ids.length, judged, countHeld(session) - heldBefore)
+}
+
+function sendFirst (session: Session, signal: AbortSignal | undefined): SentBatch | null {
+  freeze(session.driver, session, session.settings.schema, session.batchSize)
+  return sendBatch(session, readBatch(session.driver, session.batchSize), null, signal)
+}
+
+/** The batch that was frozen meanwhile. The verdicts over the one before it are not written down yet, but they are known: the server has used its ids. */
+function sendNext (session: Session, last: number, signal: AbortSignal | undefined): SentBatch | null {
+  return sendBatch(session, readBatch(session.driver, session.batchSize, last), last + 1, signal)
+}
+
+function sendBatch (session: Session, { ids, changes, isFull }: Batch, acked: number | null, signal: AbortSignal | undefined): SentBatch | null {
+  return ids.length === 0 ? null : { ids, isFull, ...startAhead(signal, signal => send(session, changes, acked, signal)) }
+}
+
+/** Everything was applied as it was sent, and nobody else has used ids of this file: acting on it will change nothing of the batch that follows. */
+function isPlain (ids: number[], { verdicts, nextChangeId }: UploadReply): boolean {
+  return verdicts.length === ids.length && verdicts.every((verdict, i) => verdict.id === ids[i] && plainVersion(verdict) !== null) && nextChangeId === (ids.at(-1) as number) + 1
 }
 
 /**
@@ -90,10 +124,10 @@ function requireOnward (session: Session, ids: number[], reply: UploadReply): vo
   throw historyChanged()
 }
 
-async function send (session: Session, batch: { changes: string[] }, signal: AbortSignal | undefined): Promise<UploadReply | 'too-large'> {
+async function send (session: Session, changes: string[], acked: number | null, signal: AbortSignal | undefined): Promise<UploadReply | 'too-large'> {
   const state = stateOf(session)
   // Put together as text: the changes are sent as they were frozen, byte for byte.
-  const body = JSON.stringify({ last_server_seq_seen: state.cursor, epoch: state.epoch, next_source_change_id: state.ackedNext }).slice(0, -1) + `,"changes":[${batch.changes.join(',')}]}`
+  const body = JSON.stringify({ last_server_seq_seen: state.cursor, epoch: state.epoch, next_source_change_id: acked ?? state.ackedNext }).slice(0, -1) + `,"changes":[${changes.join(',')}]}`
   try {
     const reply = readUploadReply(await session.transport.upload(body, { sourceId: state.sourceId, signal }))
     assertSameIdentity(state, reply)

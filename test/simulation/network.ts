@@ -31,6 +31,8 @@ export class Network {
   readonly heard: Array<Heard & { owner: string }> = []
   /** Whether a request of this device failed since its weather was set. */
   readonly failed = new Set<SimDevice>()
+  /** Requests without a reply yet, by device. */
+  readonly #underway = new Map<SimDevice, Set<Promise<unknown>>>()
 
   constructor (servers: Servers, counts: Counts) {
     this.#servers = servers
@@ -42,7 +44,24 @@ export class Network {
     this.failed.delete(device)
   }
 
-  async fetch (device: SimDevice, [input, init]: Parameters<Fetch>): Promise<Response> {
+  /** What a call has sent before its time arrives, although the call was ended, or its process: until then the story waits. */
+  async settle (device: SimDevice): Promise<void> {
+    await Promise.allSettled(this.#underway.get(device) ?? [])
+  }
+
+  async fetch (device: SimDevice, input: Parameters<Fetch>): Promise<Response> {
+    const underway = this.#underway.get(device) ?? new Set()
+    this.#underway.set(device, underway)
+    const reply = this.#exchange(device, input)
+    underway.add(reply)
+    try {
+      return await reply
+    } finally {
+      underway.delete(reply)
+    }
+  }
+
+  async #exchange (device: SimDevice, [input, init]: Parameters<Fetch>): Promise<Response> {
     const weather = this.#weather.get(device) ?? { ...FAIR, requests: 0 }
     const n = weather.requests++
     device.step()

@@ -153,6 +153,7 @@ export class Play {
       const isExcused = error instanceof Crash || device.hasCrashed || (this.network.failed.has(device) && ['network', 'unavailable'].includes(outcome))
       if (!isExcused) throw new Violation('P18', `${device.name} failed without a reason: ${(error as Error).stack}`)
     }
+    await this.network.settle(device)
     this.network.setWeather(device, FAIR)
     if (device.hasCrashed) {
       this.counts.note('fault', device.db.inTransaction ? 'crash in a transaction' : 'crash')

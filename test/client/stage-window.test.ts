@@ -1,0 +1,93 @@
+// The pages of a window: the next is asked for before the one that came is put on disk.
+import t, { type Test } from 'tap'
+import type { Fetch } from '../../client/index.js'
+import { createDevice, id, type Device } from './device.js'
+import { FakeServer } from './fake-server.js'
+
+type OnPage = (n: number, device: Device, init: RequestInit) => void | Promise<void>
+
+/** Six rows to fetch. `onPage` is called before each page is answered, with its number. */
+function build (t: Test, onPage: OnPage = () => {}): { server: FakeServer, device: Device } {
+  const server = new FakeServer()
+  for (let n = 1; n <= 6; n++) server.write('authors', id(n), { id: id(n), name: `Author ${n}`, email: null })
+  let pages = 0
+  const fetch: Fetch = async (url, init) => {
+    if (url.includes('/download')) await onPage(++pages, device, init)
+    return await server.fetch(url, init)
+  }
+  const device = createDevice(t, { server, fetch, deviceId: 'phone' })
+  return { server, device }
+}
+
+const staged = (device: Device): number => device.all('select count(*) as n from _sync_page')[0]?.['n'] as number
+const asked = (server: FakeServer, name: string): Array<string | null> => server.downloads.map(query => query.get(name))
+
+t.test('the page that follows is asked for before one is put on disk, a single one, and none after the last', async t => {
+  const pages: number[] = []
+  const { server, device } = build(t, (_, device) => { pages.push(staged(device)) })
+  t.match(await device.client.downloadOnce(2), { pages: 3, received: 6, applied: 6, cursor: 6 })
+  t.same(pages, [0, 0, 1])
+  t.same(asked(server, 'after'), ['0', '2', '4'])
+  t.same(asked(server, 'until'), [null, '6', '6'])
+  t.same(asked(server, 'floor'), [null, '0', '0'])
+})
+
+t.test('a page that cannot be fetched ahead ends the call, and the page before it stays', async t => {
+  const { server, device } = build(t, n => { if (n === 2) throw new TypeError('lost') })
+  await t.rejects(device.client.downloadOnce(2), { code: 'network' })
+  t.equal(staged(device), 1)
+  t.match(await device.client.downloadOnce(2), { pages: 2, received: 6 })
+  t.same(asked(server, 'after'), ['0', '2', '4'])
+})
+
+t.test('where another process has moved the window on, the page that was asked for ahead is dropped', async t => {
+  const signals: Array<AbortSignal | null | undefined> = []
+  const { server, device } = build(t, (n, device, init) => {
+    signals.push(init.signal)
+    if (n !== 2) return
+    // The other process has begun the window with the first page of three.
+    device.db.exec('update _sync_client set stage_after = 0, stage_until = 6, stage_floor = 0')
+    return new Promise(() => {})
+  })
+  t.match(await device.client.downloadOnce(2), { pages: 3, applied: 6 })
+  t.equal(signals[1]?.aborted, true)
+  t.same(asked(server, 'after'), ['0', '0', '2', '4'])
+})
+
+t.test('a page that shows the file to be a copy is not followed by another under the same name', async t => {
+  let isCopied = false
+  const { server, device } = build(t, () => { if (isCopied) server.claimIds('phone', 100) })
+  await device.client.syncOnce()
+  for (let n = 7; n <= 10; n++) server.write('authors', id(n), { id: id(n), name: `Author ${n}`, email: null })
+  isCopied = true
+  server.downloads.length = 0
+  t.match(await device.client.downloadOnce(3), { rebuilt: { reason: 'copy' }, received: 10 })
+  t.same(asked(server, 'after'), ['6', '0', '3', '6', '9'])
+  t.not(device.client.status().deviceId, 'phone')
+})
+
+t.test('closing the client ends the request for the page ahead', async t => {
+  let signal: AbortSignal | null | undefined
+  const { device } = build(t, (n, device, init) => {
+    if (n !== 2) return
+    signal = init.signal
+    device.client.close().catch(t.error)
+    return new Promise(() => {})
+  })
+  await t.rejects(device.client.downloadOnce(2), { code: 'aborted' })
+  t.equal(signal?.aborted, true)
+  t.equal(staged(device), 1)
+})
+
+t.test('where a page cannot be put on disk, the request for the next one ends with the call', async t => {
+  let signal: AbortSignal | null | undefined
+  const { device } = build(t, (n, device, init) => {
+    if (n !== 2) return
+    signal = init.signal
+    device.db.exec("create temp trigger full before insert on main._sync_page begin select raise(abort, 'Full.'); end")
+    return new Promise(() => {})
+  })
+  await t.rejects(device.client.downloadOnce(2), { code: 'constraint' })
+  t.equal(signal?.aborted, true)
+  t.equal(staged(device), 0)
+})
