@@ -3,7 +3,7 @@ import type { DownloadQuery } from '../contract/download-query.js'
 import { SyncError } from '../errors.js'
 import { DEFAULT_DOWNLOAD_LIMIT } from '../limits.js'
 import type { Identity } from '../options.js'
-import { AFTER_CHANGES, BEFORE_CHANGES } from '../storage/change-text.js'
+import { ROOM } from '../storage/change-text.js'
 import type { Database } from '../storage/database.js'
 import type { Page, PageReader, PageRequest } from '../storage/page.js'
 import { ensureStream } from '../storage/stream.js'
@@ -26,9 +26,6 @@ export interface DownloadResult {
   count: number
 }
 
-const HEAD = Buffer.from('{"changes":[')
-const HEAD_OF_CHANGES = Buffer.from('{"changes":[' + BEFORE_CHANGES)
-
 /** Reads a page of the scope's stream. No lock, no transaction, nothing held while the reply is written. */
 export async function download (context: DownloadContext, identity: Required<Identity>, query: DownloadQuery): Promise<DownloadResult> {
   const request = toRequest(query, context.maxDownloadLimit)
@@ -41,11 +38,18 @@ export async function download (context: DownloadContext, identity: Required<Ide
   })
   requireKnownCursor(page, request.after, query)
   const hasMore = page.examined < page.windowUntil
-  const end = `${page.count === 0 ? '' : AFTER_CHANGES}],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
+  const rest = `],"has_more":${hasMore},"next_after":${hasMore ? page.examined : page.windowUntil},` +
     `"window_until":${page.windowUntil},"floor":${page.floor},"epoch":${JSON.stringify(page.epoch)},` +
     `"source_id":${JSON.stringify(identity.deviceId)},"next_source_change_id":${page.maxChangeId + 1}}`
-  const bytes = Buffer.concat([page.count === 0 ? HEAD : HEAD_OF_CHANGES, page.changes, Buffer.from(end)])
+  const bytes = page.changes === null ? Buffer.from(`{"changes":[${rest}`) : withRest(page.changes, `}${rest}`)
   return { bytes, count: page.count, get json () { return bytes.toString() } }
+}
+
+/** Completes a reply in place. Ids of devices may be longer than the room. */
+function withRest (changes: Buffer, rest: string): Buffer {
+  const length = changes.length - ROOM
+  if (Buffer.byteLength(rest) > ROOM) return Buffer.concat([changes.subarray(0, length), Buffer.from(rest)])
+  return changes.subarray(0, length + changes.write(rest, length))
 }
 
 /** The query with its defaults. The routes have checked the types; other callers may not have. */

@@ -3,25 +3,27 @@ import type { Metadata } from './metadata.js'
 import type { PageTables } from './page-statement.js'
 import { SERVER_SOURCE_ID, SERVER_SOURCE_NO } from './source.js'
 
-/** What stands before the first change of a page, between two and after the last: string_agg puts it between without a copy more. */
-export const BEFORE_CHANGES = '{"server_id":'
+/** What stands before the first change of a page and between two: string_agg puts it between without a copy more. */
+const BEFORE_CHANGES = '{"changes":[{"server_id":'
 const BETWEEN_CHANGES = '},{"server_id":'
-export const AFTER_CHANGES = '}'
+/** Spaces behind the last change, over which the rest of the reply is written: a page is copied once less so. */
+export const ROOM = 512
 
 /**
- * Aggregates the entries `c` of the log, which come in their order, to a text of changes: a select with a LIMIT keeps its
+ * Aggregates the entries `c` of the log, which come in their order, to the text of a reply up to its last change, whose brace
+ * is still open, and ROOM; to null where there are none: a select with a LIMIT keeps its
  * order, and sorting once more would cost as much as a third of the text. `page` has the earliest and the latest time of them
  * as texts: entries of one upload have the same, and making it is dear.
  */
 export function changesText (metadata: Metadata, ids: PageTables['ids'], excluded: PageTables['excluded']): RawBuilder<string> {
   const time = (name: string) => sql`(select ${sql.ref(name)} from page)`
-  return sql`string_agg(c.server_id::text || ${tableText(metadata, ids)}
+  return sql`${sql.lit(BEFORE_CHANGES)} || string_agg(c.server_id::text || ${tableText(metadata, ids)}
         || case c.op when 'I' then 'INSERT","pk":' when 'U' then 'UPDATE","pk":' else 'DELETE","pk":' end
         || to_json(c.pk)::text || coalesce(',"payload":' || ${payloadText(excluded)}, '')
         || ',"server_version":' || c.version::text || case c.op when 'D' then ',"deleted":true,"source_id":' else ',"deleted":false,"source_id":' end
         || ${sourceId(metadata)} || ',"source_change_id":' || case when c.source_change_id > 0 then c.source_change_id else c.server_id end::text
         || ',"ts":' || case c.ts when ${time('first_ts')} then ${time('first_ts_text')} when ${time('last_ts')} then ${time('last_ts_text')} else to_json(c.ts)::text end,
-        ${sql.lit(BETWEEN_CHANGES)})`
+        ${sql.lit(BETWEEN_CHANGES)}) || repeat(' ', ${sql.lit(ROOM)})`
 }
 
 /** Numbers whose texts are listed; those beyond are looked up for each change. */

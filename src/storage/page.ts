@@ -18,8 +18,8 @@ export interface PageRequest {
 }
 
 export interface Page {
-  /** The changes as JSON text in UTF-8, between BEFORE_CHANGES and AFTER_CHANGES; empty where there are none. */
-  changes: Buffer
+  /** The reply up to its last change, as JSON text in UTF-8 with ROOM behind it; null where there are none. Nobody else has it. */
+  changes: Buffer | null
   count: number
   /** Position up to which the log has been looked at. */
   examined: number
@@ -29,8 +29,6 @@ export interface Page {
   epoch: string
   maxChangeId: number
 }
-
-const NOTHING = Buffer.alloc(0)
 
 /** Reads pages of streams, by statements whose text is made once. */
 export class PageReader {
@@ -49,7 +47,7 @@ export class PageReader {
     // Most requests that open a window behind the beginning are polls, and most polls find nothing.
     if (after > 0 && until === 0) {
       const head = await this.#readHead(db, identity)
-      if (head === null || head.head <= after) return head === null ? null : { ...head, changes: NOTHING, count: 0, examined: after, windowUntil: after }
+      if (head === null || head.head <= after) return head === null ? null : { ...head, changes: null, count: 0, examined: after, windowUntil: after }
     }
     return await this.#readPage(db, identity, request)
   }
@@ -71,7 +69,7 @@ export class PageReader {
     const cutShort = Number(row.found) === limit || row.last !== row.last_found
     return {
       ...toEnds(row),
-      changes: Buffer.isBuffer(row.changes) ? row.changes : Buffer.from(row.changes ?? ''),
+      changes: typeof row.changes === 'string' ? Buffer.from(row.changes) : row.changes,
       count: Number(row.count),
       examined: cutShort ? Number(row.last) : Math.min(windowUntil, after + MAX_SCANNED_POSITIONS),
       windowUntil

@@ -78,3 +78,16 @@ t.test('a page that its bytes end is exact too, and goes on where it stopped', a
   }
   t.strictSame([after, count], [1_801, 601])
 })
+
+t.test('a reply is whole whatever the length of the device\'s id, read in pieces and side by side', async t => {
+  const world = await buildApp(t)
+  await fill(world, 300)
+  const devices = ['x', 'é'.repeat(255), '"'.repeat(255), '\u0001'.repeat(255)]
+  const pages = await Promise.all(devices.flatMap(deviceId => [0, 30, 600, 900].map(async after => ({ deviceId, after, page: await world.app.oversync.download({ userId: 'ann', deviceId }, { after, limit: 100, until: 901 }) }))))
+  for (const { deviceId, after, page } of pages) {
+    t.equal(changesOf(page.json), await expected(world, after, 100), `${deviceId.length} behind ${after}`)
+    const { changes, ...rest } = JSON.parse(page.json) as Record<string, unknown> & { changes: unknown[] }
+    t.match(rest, { has_more: changes.length === 100, source_id: deviceId, next_source_change_id: 1, window_until: 901 })
+    t.equal(page.bytes.toString(), page.json)
+  }
+})
