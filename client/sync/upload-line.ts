@@ -9,9 +9,8 @@ export interface SentBatch extends Ahead<UploadReply | 'too-large'> {
 }
 
 /**
- * The uploads of one drain, one behind the other. While the server judges a batch the device freezes the next one, and it
- * sends that as soon as it hears that all went well, before it writes down what it heard: neither waits for the other. So at
- * most two batches are in the outbox, and one is on its way. A crash leaves both there, and both go again.
+ * The uploads of one drain, one behind the other. As soon as the device hears that all of a batch went well, it freezes and
+ * sends the next one, and only then writes down what it heard: the server need not wait for that. So at most two batches are in the outbox, and one is on its way. A crash leaves both there, and both go again.
  */
 export class UploadLine {
   #next: SentBatch | null = null

@@ -1,3 +1,4 @@
+import { DriverError } from '../drivers/driver.js'
 import { SyncClientError } from '../errors.js'
 import { readUploadReply, type UploadReply } from '../http/read-reply.js'
 import { applyTransaction } from '../sqlite/apply-context.js'
@@ -58,10 +59,6 @@ async function uploadBatch (session: Session, signal: AbortSignal | undefined, l
   if (sent === null) return report(0, null, countHeld(session) - heldBefore)
   try {
     const { ids } = sent
-    if (line !== null && sent.isFull) {
-      await otherTasks()
-      freeze(session.driver, session, session.settings.schema, session.batchSize, ids.at(-1))
-    }
     const reply = await sent.reply
     if (reply === 'too-large' || isTooLarge(reply)) return report(0, null, makeSmaller(session, ids))
     requireOnward(session, ids, reply)
@@ -85,8 +82,18 @@ function sendFirst (session: Session, signal: AbortSignal | undefined): SentBatc
   return sendBatch(session, readBatch(session.driver, session.batchSize), null, signal)
 }
 
-/** The batch that was frozen meanwhile. The verdicts over the one before it are not written down yet, but they are known: the server has used its ids. */
+/**
+ * The batch that follows one of which all was applied: its verdicts are not written down yet, but the server has used its ids.
+ * Not frozen any earlier: what a verdict brings back has to go up before what was to follow it. Where it cannot be frozen now
+ * (no room while the one before it still takes some, a transaction of the app) the next step does it, or says why not.
+ */
 function sendNext (session: Session, last: number, signal: AbortSignal | undefined): SentBatch | null {
+  try {
+    freeze(session.driver, session, session.settings.schema, session.batchSize, last)
+  } catch (error) {
+    if ((error instanceof DriverError && error.code === 'full') || ((error instanceof DriverError || error instanceof SyncClientError) && error.code === 'busy')) return null
+    throw error
+  }
   return sendBatch(session, readBatch(session.driver, session.batchSize, last), last + 1, signal)
 }
 

@@ -75,8 +75,8 @@ function groupStatement (group: RowWrite[], scope: string): CompiledQuery<{ pk: 
   const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
   const parameters = [payloads, keys, ...owner]
   if (verb === 'update') return CompiledQuery.raw(updateStatement(table, columns), parameters) as CompiledQuery<{ pk: string }>
-  // A name for each table and no more: other sets of columns are as many as devices like. Nothing here is for the planner to choose.
-  const named = columns.length === writableColumns(table)
+  // A name for each table and no more: other sets of columns are as many as devices like. Nothing here is for the planner to choose, unless a policy or a rule adds to it.
+  const named = !table.mayKeep && columns.filter(name => isWritable(table, name)).length === writableColumns(table)
   return withTraits(CompiledQuery.raw(insertStatement(table, columns), parameters) as CompiledQuery<{ pk: string }>, { named })
 }
 

@@ -53,8 +53,7 @@ export class OversyncService {
 
   /** Opens the database, brings the metadata up to date and compares the registered tables with the catalog. */
   static async open (options: ResolvedOptions & Pick<UploadContext, 'hookTimeoutMs'>, onTablesChanged?: (problems: string[]) => void): Promise<OversyncService> {
-    const connection = await open(options.database, options)
-    const replica = options.replica === null ? null : await open(options.replica, options)
+    const [connection, replica] = await Promise.all([open(options.database, options), options.replica === null ? null : open(options.replica, options)])
     const close = async () => { await Promise.all([connection.close(), replica?.close()]) }
     try {
       const db = connection.db.withSchema(options.schema)

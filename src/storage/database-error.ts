@@ -27,16 +27,22 @@ export function asDatabaseError (error: unknown): DatabaseError | null {
   }
 }
 
-/** The session has no statement of the name that it was given: somebody made it forget, or it is another than before. */
-export const FORGOTTEN_STATEMENT = '26000'
+/** The session does not know the name of a statement of ours: somebody made it forget, or it is another than before. */
+export class ForgottenStatement extends Error {
+  readonly code = '26000'
+
+  constructor (cause: unknown) {
+    super('The session of the database does not know a prepared statement: a pooler hands sessions around, or something has discarded it.', { cause })
+  }
+}
 
 /** The same transaction may succeed when it is run again at once: why it was chosen as a victim, or null where it was not. */
 export function victimReason (error: unknown): 'deadlock' | 'lock_timeout' | 'serialization' | 'forgotten_statement' | null {
+  if (error instanceof ForgottenStatement) return 'forgotten_statement'
   switch (asDatabaseError(error)?.sqlstate) {
     case '40001': return 'serialization'
     case '40P01': return 'deadlock'
     case '55P03': return 'lock_timeout'
-    case FORGOTTEN_STATEMENT: return 'forgotten_statement'
     default: return null
   }
 }
@@ -49,7 +55,7 @@ export function isPassing (error: unknown): boolean {
     return victimReason(error) !== null || sqlstate.startsWith('08') || sqlstate.startsWith('53') || sqlstate.startsWith('57') ||
       sqlstate.startsWith('58') || sqlstate === '25006' || sqlstate === '25P03' || sqlstate === '25P04' || sqlstate === '40003'
   }
-  return isConnectionLost(error)
+  return victimReason(error) !== null || isConnectionLost(error)
 }
 
 /** There was no connection, or there is none any more. */

@@ -1,8 +1,8 @@
 import { CompiledQuery, type QueryResult } from 'kysely'
 import type { Row, Sql, TransactionSql } from 'postgres'
-import { asDatabaseError, FORGOTTEN_STATEMENT, isConnectionLost } from './database-error.js'
+import { asDatabaseError, ForgottenStatement, isConnectionLost } from './database-error.js'
 import type { PipelineOptions, PipeliningConnection } from './pipeline.js'
-import { isAtWork, ONE_AT_A_TIME, sendAtOnce, sendOnce } from './postgres-js-internals.js'
+import { isAtWork, onForgotten, ONE_AT_A_TIME, sendAtOnce, sendOnce } from './postgres-js-internals.js'
 import { traitsOf } from './statement-traits.js'
 
 /** How the database is spoken to. */
@@ -98,14 +98,20 @@ export class PostgresJSConnection implements PipeliningConnection {
     const statement = (this.#transaction ?? this.#client).unsafe(query.sql, [...query.parameters] as never[], { ...(follows ? {} : ONE_AT_A_TIME), prepare: named && this.#options.preparedStatements })
     if (!foreign) sendAtOnce(statement)
     if (this.#transaction !== null) sendOnce(statement)
+    else onForgotten(statement, () => { this.#options.preparedStatements = false })
     const answer = bytesOf === undefined ? statement : statement.raw()
     // Also makes postgres.js send it. Who waits for it hears of its failure; who does not has heard of an earlier one.
     answer.catch(() => {})
-    return { statement, answer, bytesOf }
+    return { statement, answer, bytesOf, named }
   }
 
-  async #answer<R> ({ statement, answer, bytesOf }: Sent): Promise<QueryResult<R>> {
-    const rows = await this.#inTime(answer, () => this.#transaction !== null || isAtWork(statement))
+  async #answer<R> ({ statement, answer, bytesOf, named }: Sent): Promise<QueryResult<R>> {
+    const rows = await this.#inTime(answer, () => this.#transaction !== null || isAtWork(statement)).catch((error: unknown) => {
+      // What the app's own code prepares and forgets is its own affair.
+      if (!named || asDatabaseError(error)?.sqlstate !== '26000') throw error
+      this.#options.preparedStatements = false
+      throw new ForgottenStatement(error)
+    })
     if (bytesOf !== undefined) return { rows: readRaw(rows as unknown as RawRows, bytesOf) as R[] }
     return { rows: [...rows] as R[], numAffectedRows: BigInt(rows.count ?? 0) }
   }
@@ -129,7 +135,6 @@ export class PostgresJSConnection implements PipeliningConnection {
       return await Promise.race([answer, failure])
     } catch (error) {
       if (isConnectionLost(error)) this.#lose(error)
-      if (asDatabaseError(error)?.sqlstate === FORGOTTEN_STATEMENT) this.#options.preparedStatements = false
       throw error
     } finally {
       clearTimeout(timer)
@@ -164,6 +169,7 @@ interface Sent {
   statement: object
   answer: PromiseLike<Row[] & { count: number | null }>
   bytesOf: string | undefined
+  named: boolean
 }
 
 const COMMIT = CompiledQuery.raw('commit')

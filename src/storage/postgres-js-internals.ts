@@ -29,6 +29,18 @@ export function sendOnce (query: object): void {
   })
 }
 
+/** Called where postgres.js sends a named statement again, under another name, because its session does not know it or its plan no longer fits. */
+export function onForgotten (query: object, tell: () => void): void {
+  let cause: unknown
+  Object.defineProperty(query, 'retried', {
+    get: () => cause,
+    set (error: { code?: string }) {
+      cause = error
+      if (error.code === '26000') tell()
+    }
+  })
+}
+
 /** Called when a statement has been sent: false keeps postgres.js from sending another before its answer, where it could get stuck behind it. */
 export const ONE_AT_A_TIME = { onexecute: () => false }
 

@@ -54,9 +54,6 @@ function unavailableIfPassing (error: unknown): unknown {
 /** Values of synchronous_commit with which a COMMIT that was answered can still be lost. */
 export const WEAK_COMMITS = ['off', 'local', 'remote_write']
 
-/** How values become text. Most sessions have these already, and a look costs less than a change that is told and undone. */
-const SPELLINGS = { TimeZone: 'UTC', DateStyle: 'ISO, MDY', IntervalStyle: 'postgres', timezone_abbreviations: 'Default', bytea_output: 'hex', extra_float_digits: '1' }
-
 /**
  * An expression that makes the settings. Local to the transaction, so that they also hold behind a pooler. An acknowledged
  * change must survive a crash, hence synchronous_commit; text forms of values must not depend on the role's settings, hence
@@ -67,7 +64,8 @@ export const SETTINGS = sql<string>`concat(
     set_config('lock_timeout', ${sql.lit(`${LOCK_TIMEOUT_MS}ms`)}, true),
     set_config('statement_timeout', ${sql.lit(`${STATEMENT_TIMEOUT_MS}ms`)}, true),
     set_config('idle_in_transaction_session_timeout', ${sql.lit(`${IDLE_IN_TRANSACTION_TIMEOUT_MS}ms`)}, true),
-    ${sql.join(Object.entries(SPELLINGS).map(([name, value]) => sql`case when current_setting(${sql.lit(name)}) <> ${sql.lit(value)} then set_config(${sql.lit(name)}, ${sql.lit(value)}, true) end`))})`
+    set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, MDY', true), set_config('IntervalStyle', 'postgres', true), set_config('timezone_abbreviations', 'Default', true),
+    set_config('bytea_output', 'hex', true), set_config('extra_float_digits', '1', true))`
 
 async function applySettings (trx: Transaction<Database>): Promise<void> {
   await sql`select ${SETTINGS}`.execute(trx)
