@@ -18,11 +18,6 @@ export interface Backend {
 }
 
 const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
-/**
- * What the server needs at most is measured, not what V8 takes where nobody asks for it: left alone it lets the heap grow to
- * twice of that before it collects.
- */
-const HEAP = ['--max-old-space-size=128', '--max-semi-space-size=8']
 /** More than any scenario has clients. */
 const CONNECTIONS = 33
 
@@ -40,7 +35,7 @@ export async function openBackend ({ stage, onClose }: World): Promise<Backend> 
   const server = fork(SERVER, {
     // SIGINT in a terminal reaches it too; it ends when this process says so.
     detached: true,
-    execArgv: ['--import=tsx', ...HEAP, ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
+    execArgv: ['--import=tsx', ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
     env: { ...process.env, NODE_ENV: 'production', DATABASE_URL: url.href },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc']
   })

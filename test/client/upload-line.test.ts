@@ -165,7 +165,7 @@ t.test('a child that a conflict brings back goes up before the deletion of the p
   t.match(server.payload('posts', child), { title: 'A peer was here', author_id: joined })
 })
 
-t.test('where there is no room for a second batch in the outbox, one goes after the other (D3)', async t => {
+t.test('where there is no room for a second batch in the outbox, one goes after the other (D7)', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server, uploadBatchSize: 2 })
   await device.client.syncOnce()

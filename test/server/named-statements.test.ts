@@ -1,6 +1,7 @@
 // Statements get names where sessions are one's own, and where that was a mistake, uploads go on without.
 import net from 'node:net'
 import { once } from 'node:events'
+import { CompiledQuery } from 'kysely'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { createBusinessSchema } from '../../examples/server/business-schema.js'
@@ -57,6 +58,49 @@ t.test('a session that has forgotten a name costs an upload another attempt, onc
   t.strictSame(metrics.totals('oversync_transaction_retries_total'), { 'oversync_transaction_retries_total forgotten_statement': 1 })
   t.equal((await caller(app, 'ann', 'tablet').download()).changes.length, 4)
   t.equal(await names(), 0)
+})
+
+t.test('reads give names up too, although postgres.js sends them again by itself (C13)', async t => {
+  const { client, names } = await build(t)
+  const app = await startApp(t, { database: client })
+  const tablet = caller(app, 'ann', 'tablet')
+  t.strictSame(verdicts(await caller(app, 'ann').upload([put(1, 'users', uuid(1), john())])), ['1 applied v1'])
+  await tablet.download()
+  for (const expected of [0, 0]) {
+    await client.unsafe('deallocate all')
+    t.equal((await tablet.download()).changes.length, 1)
+    t.ok((await names() as number) <= 1, 'at most what was sent again')
+    await client.unsafe('deallocate all')
+    await tablet.download()
+    t.equal(await names(), expected)
+  }
+})
+
+t.test('what the app\'s own code has prepared and forgotten is its own affair: ours keep their names', async t => {
+  const { client, names } = await build(t)
+  const app = await startApp(t, {
+    database: client,
+    beforeApply: async ({ trx }) => { await trx.executeQuery(CompiledQuery.raw('execute of_the_app')) }
+  })
+  await caller(app, 'ann').download()
+  const before = await names() as number
+  t.ok(before > 0)
+  t.equal((await caller(app, 'ann').uploadText(JSON.stringify({ changes: [put(1, 'users', uuid(1), john())] }))).statusCode, 500)
+  await caller(app, 'ann').download()
+  t.ok((await names() as number) > before, 'those of the upload beside those of the page')
+})
+
+t.test('a table has one named insert, whatever sets of columns devices send, computed ones among them (P19)', async t => {
+  const { url, sql } = await freshDb(t)
+  await sql`create table public.made (id uuid primary key, a text, b text, c text, x text generated always as (a) stored, y text generated always as (b) stored)`
+  const client = postgres(url, { max: 1, onnotice: () => {} })
+  t.teardown(async () => { await client.end({ timeout: 1 }) })
+  const app = await startApp(t, { database: client, alone: true, tables: ['public.made'] })
+  const phone = caller(app, 'ann')
+  const sets = ['', 'a', 'b', 'c', 'x', 'y', 'ab', 'abc', 'abx', 'bcx', 'cxy', 'axy', 'abcx', 'abcxy', 'acxy']
+  for (const [n, columns] of sets.entries()) await phone.upload([put(n + 1, 'public.made', uuid(n + 1), Object.fromEntries([...columns].map(name => [name, name])))])
+  t.equal((await sql`select from public.made`).length, sets.length)
+  t.equal((await client.unsafe("select from pg_prepared_statements where statement like 'insert into \"public\".\"made\"%'")).length, 1)
 })
 
 t.test('an app starts while its standby is away, and while it says nothing (C10)', async t => {

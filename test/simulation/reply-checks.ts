@@ -20,7 +20,7 @@ export function parse<T> (text: string): T {
 
 /** Compares a reply with the stream, which by now has been read beyond it. */
 export function checkReply ({ request, reply, wasTroubled }: Heard, stream: StreamModel): void {
-  const what = (): string => `${request.method} ${request.url} of ${stream.owner} answered ${reply.status} ${reply.body.slice(0, 300)}`
+  const what = (): string => `${request.method} ${request.url} of ${stream.owner} answered ${reply.status} ${reply.body.slice(0, 300)} ${reply.log}`
   if (reply.status !== 200) {
     insist(reply.status === 503 && wasTroubled, 'P19', what)
     return

@@ -57,7 +57,13 @@ function connectionLost (): Error {
   return Object.assign(new Error('The connection was cut on purpose.'), { code: 'CONNECTION_CLOSED' })
 }
 
-export interface Reply { status: number, body: string, headers: Record<string, string> }
+export interface Reply {
+  status: number
+  body: string
+  headers: Record<string, string>
+  /** What the server noted last, where it could not answer. */
+  log: string
+}
 
 export interface Request { method: 'GET' | 'POST', url: string, headers: Record<string, string>, body: string | undefined }
 
@@ -74,8 +80,9 @@ export async function startServers (url: string): Promise<Servers> {
   const sql = postgres(url, { max: 4, onnotice: () => {} })
   await sql.unsafe(SERVER_SCHEMA)
   const clients = [0, 1].map(() => postgres(url, { max: 8, prepare: false, onnotice: () => {} }))
+  let lastLine = ''
   const start = async (server: number): Promise<FastifyInstance> => {
-    const app = Fastify()
+    const app = Fastify({ logger: { level: 'warn', stream: { write: line => { lastLine = line } } } })
     await app.register(oversync, {
       database: new Kysely<any>({ dialect: new TroubledDialect(clients[server] as Sql) }),
       tables: SERVER_TABLES,
@@ -90,7 +97,7 @@ export async function startServers (url: string): Promise<Servers> {
     async send (server, { method, url, headers, body }, trouble) {
       const inject = async (): Promise<Reply> => {
         const reply = await (apps[server] as FastifyInstance).inject({ method, url, headers, ...(body === undefined ? {} : { payload: body }) })
-        return { status: reply.statusCode, body: reply.body, headers: Object.fromEntries(Object.entries(reply.headers).map(([name, value]) => [name, String(value)])) }
+        return { status: reply.statusCode, body: reply.body, log: reply.statusCode === 503 ? lastLine : '', headers: Object.fromEntries(Object.entries(reply.headers).map(([name, value]) => [name, String(value)])) }
       }
       const ask = async (): Promise<Reply> => trouble === undefined ? await inject() : await troubles.run({ ...trouble, seen: 0 }, inject)
       const reply = await ask()
