@@ -85,13 +85,13 @@ function sendFirst (session: Session, signal: AbortSignal | undefined): SentBatc
 /**
  * The batch that follows one of which all was applied: its verdicts are not written down yet, but the server has used its ids.
  * Not frozen any earlier: what a verdict brings back has to go up before what was to follow it. Where it cannot be frozen now
- * (no room while the one before it still takes some, a transaction of the app) the next step does it, or says why not.
+ * (no room while the one before it still takes some, another process at the file) the next step does it, or says why not.
  */
 function sendNext (session: Session, last: number, signal: AbortSignal | undefined): SentBatch | null {
   try {
     freeze(session.driver, session, session.settings.schema, session.batchSize, last)
   } catch (error) {
-    if ((error instanceof DriverError && error.code === 'full') || ((error instanceof DriverError || error instanceof SyncClientError) && error.code === 'busy')) return null
+    if (error instanceof DriverError && (error.code === 'full' || error.code === 'busy')) return null
     throw error
   }
   return sendBatch(session, readBatch(session.driver, session.batchSize, last), last + 1, signal)

@@ -29,7 +29,7 @@ export function sendOnce (query: object): void {
   })
 }
 
-/** Called where postgres.js sends a named statement again, under another name, because its session does not know it or its plan no longer fits. */
+/** Called where postgres.js sends a named statement again, under another name, because its session does not know it or its plan no longer fits (test/server/named-statements.test.ts). */
 export function onForgotten (query: object, tell: () => void): void {
   let cause: unknown
   Object.defineProperty(query, 'retried', {

@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import type { Fetch } from '../../client/index.js'
 import { createDevice, id, type Device } from './device.js'
 import { FakeServer } from './fake-server.js'
+import { Unanswered } from './unanswered.js'
 
 type OnPage = (n: number, device: Device, init: RequestInit) => void | Promise<void>
 
@@ -41,16 +42,15 @@ t.test('a page that cannot be fetched ahead ends the call, and the page before i
 })
 
 t.test('where another process has moved the window on, the page that was asked for ahead is dropped', async t => {
-  const signals: Array<AbortSignal | null | undefined> = []
+  const ahead = new Unanswered()
   const { server, device } = build(t, (n, device, init) => {
-    signals.push(init.signal)
     if (n !== 2) return
     // The other process has begun the window with the first page of three.
     device.db.exec('update _sync_client set stage_after = 0, stage_until = 6, stage_floor = 0')
-    return new Promise(() => {})
+    return ahead.request(init)
   })
   t.match(await device.client.downloadOnce(2), { pages: 3, applied: 6 })
-  t.equal(signals[1]?.aborted, true)
+  t.equal(ahead.isAborted, true)
   t.same(asked(server, 'after'), ['0', '0', '2', '4'])
 })
 
@@ -67,27 +67,25 @@ t.test('a page that shows the file to be a copy is not followed by another under
 })
 
 t.test('closing the client ends the request for the page ahead', async t => {
-  let signal: AbortSignal | null | undefined
+  const ahead = new Unanswered()
   const { device } = build(t, (n, device, init) => {
     if (n !== 2) return
-    signal = init.signal
     device.client.close().catch(t.error)
-    return new Promise(() => {})
+    return ahead.request(init)
   })
   await t.rejects(device.client.downloadOnce(2), { code: 'aborted' })
-  t.equal(signal?.aborted, true)
+  t.equal(ahead.isAborted, true)
   t.equal(staged(device), 1)
 })
 
 t.test('where a page cannot be put on disk, the request for the next one ends with the call', async t => {
-  let signal: AbortSignal | null | undefined
+  const ahead = new Unanswered()
   const { device } = build(t, (n, device, init) => {
     if (n !== 2) return
-    signal = init.signal
     device.db.exec("create temp trigger full before insert on main._sync_page begin select raise(abort, 'Full.'); end")
-    return new Promise(() => {})
+    return ahead.request(init)
   })
   await t.rejects(device.client.downloadOnce(2), { code: 'constraint' })
-  t.equal(signal?.aborted, true)
+  t.equal(ahead.isAborted, true)
   t.equal(staged(device), 0)
 })

@@ -1,9 +1,10 @@
 // Uploads of one drain, one behind the other: what follows is frozen and sent before the verdicts over a batch are written down.
 import t, { type Test } from 'tap'
-import type { Fetch } from '../../client/index.js'
+import { DriverError, type Fetch } from '../../client/index.js'
 import { createDevice, id, type Device } from './device.js'
 import { FakeServer, reply } from './fake-server.js'
 import { Crash, mortal, picture } from './mortal.js'
+import { Unanswered } from './unanswered.js'
 
 /** Seven rows to send, two a batch. `onUpload` is called before each upload with changes is answered, with its number. */
 function build (t: Test, onUpload: (n: number, device: Device, init: RequestInit) => void | Promise<void> = () => {}): { server: FakeServer, device: Device } {
@@ -21,7 +22,7 @@ function build (t: Test, onUpload: (n: number, device: Device, init: RequestInit
 const outbox = (device: Device): unknown[] => device.all('select source_change_id as id from _sync_outbox order by 1').map(row => row['id'])
 const sentIds = (server: FakeServer): number[][] => server.uploads.map(({ changes }) => changes.map(change => change.id)).filter(ids => ids.length > 0)
 
-t.test('while the server judges a batch the next is frozen; it is sent before the verdicts are written down', async t => {
+t.test('once all of a batch was applied the next is frozen and sent before the verdicts are written down', async t => {
   const frozen: unknown[][] = []
   const { server, device } = build(t, (_, device) => { frozen.push(outbox(device)) })
   t.match(await device.client.syncOnce(), { upload: { sent: 7, applied: 7, pending: 0 }, rounds: 1, drained: true })
@@ -126,32 +127,30 @@ t.test('a batch ends at 4 MiB, also where the next one is in the outbox already'
 })
 
 t.test('closing the client ends the request that was sent before its turn', async t => {
-  let signal: AbortSignal | null | undefined
+  const ahead = new Unanswered()
   const { device } = build(t, (n, device, init) => {
     if (n !== 3) return
-    signal = init.signal
     device.client.close().catch(t.error)
-    return new Promise(() => {})
+    return ahead.request(init)
   })
   await t.rejects(device.client.syncOnce(), { code: 'aborted' })
-  t.equal(signal?.aborted, true)
+  t.equal(ahead.isAborted, true)
   t.same(outbox(device), [5, 6], 'what was heard before is written down')
 })
 
 t.test('where verdicts cannot be written down, the request behind them ends with the call', async t => {
-  let signal: AbortSignal | null | undefined
+  const ahead = new Unanswered()
   const { device } = build(t, (n, _, init) => {
     if (n !== 2) return
-    signal = init.signal
     device.db.exec("create temp trigger full before delete on main._sync_outbox begin select raise(abort, 'Full.'); end")
-    return new Promise(() => {})
+    return ahead.request(init)
   })
   await t.rejects(device.client.syncOnce(), { code: 'constraint' })
-  t.equal(signal?.aborted, true)
+  t.equal(ahead.isAborted, true)
   t.same(outbox(device), [1, 2, 3, 4])
 })
 
-t.test('a child that a conflict brings back goes up before the deletion of the parent that it has left (P2, P6)', async t => {
+t.test('a child that a conflict brings back goes up before the deletion of the parent that it has left (P1, P13)', async t => {
   const server = new FakeServer()
   const [left, joined, filler, child] = [id(1), id(2), id(3), id(4)]
   for (const author of [left, joined]) server.write('authors', author, { id: author, name: 'A', email: null })
@@ -177,12 +176,23 @@ t.test('where there is no room for a second batch in the outbox, one goes after 
   t.match(upload, { applied: 8, pending: 0 })
 })
 
-t.test('where the app has a transaction open when a batch is to be frozen ahead, the verdicts are written down once it has ended', async t => {
-  const { server, device } = build(t, (n, device) => {
-    if (n !== 1) return
-    device.db.exec('begin')
-    queueMicrotask(() => { device.db.exec('commit') })
+t.test('where another process has the file when a batch is to be frozen ahead, the verdicts are written down first', async t => {
+  const frozen: unknown[][] = []
+  let isHeld = false
+  const { device } = build(t, n => {
+    isHeld = n === 1
+    frozen.push(outbox(reopened))
   })
-  t.match(await device.client.syncOnce(), { upload: { applied: 7 } })
-  t.equal(server.log.length, 7)
+  const reopened = device.reopen({
+    wrap: driver => ({
+      ...mortal(driver, { left: Infinity }),
+      get inTransaction () { return driver.inTransaction },
+      all (sql, params) {
+        if (isHeld && sql.includes('from _sync_outbox where source_change_id > ? and is_waiting = 0') && params?.[0] === 2) throw new DriverError('busy', 'The file is locked.')
+        return driver.all(sql, params)
+      }
+    })
+  })
+  t.match(await reopened.client.syncOnce(), { upload: { applied: 7 } })
+  t.same(frozen, [[1, 2], [3, 4], [3, 4, 5, 6], [5, 6, 7]])
 })
