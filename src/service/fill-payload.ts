@@ -3,7 +3,7 @@ import type { ColumnSpec, Reference, TableSpec } from '../materializer/table-spe
 import { isUuidBytes, normalizeUuidValue } from '../materializer/uuid.js'
 import { rowKey } from '../storage/row-state.js'
 import { editObject, membersOf, type Member } from './json-text.js'
-import { shapeOf } from './payload-shape.js'
+import { layoutOf, type Role } from './payload-layout.js'
 import type { ParentRow, PrepareContext, PreparedChange, Refusal } from './prepare.js'
 import type { PayloadText } from './upload-body.js'
 
@@ -14,62 +14,73 @@ export function whyNotOwner ({ owner, name }: TableSpec, { parts }: Key, scope: 
   return owner.keyIndex >= 0 && parts[owner.keyIndex] !== scope ? { reason: 'not_owner', message: `The key's ${owner.column} names another owner.` } : null
 }
 
+const NOTHING_REPLACED = new Map<number, string>()
+const NOTHING_REMOVED: ReadonlySet<number> = new Set()
+
 /** Writes the stored payload, the columns and the parents into `prepared`. Returns why the payload does not fit, or null. */
 export function fillIn (prepared: PreparedChange, key: Key, { text, members }: PayloadText, values: Record<string, unknown>, { scope, olderClient }: Pick<PrepareContext, 'scope' | 'olderClient'>): string | null {
   const { table } = prepared
-  const keyPlace = new Map(table.key.map(({ name }, i) => [name, i]))
-  const replaced = new Map<number, string>()
-  const removed = new Set<number>()
-  const keys: string[] = []
-  for (const [place, { key: name, start, end }] of members.entries()) {
-    const part = keyPlace.get(name)
-    const column = table.columns.get(name)
-    if (table.excluded.has(name)) {
-      removed.add(place)
-      prepared.completed = true
-      continue
-    }
-    keys.push(name)
-    if (part !== undefined) {
-      const spec = table.key[part] as KeyPart
-      const literal = text.slice(start, end)
-      if (normalizeValue(spec, values[name], literal) !== key.parts[part]) return `The payload's ${name} is not the pk.`
-      const spelled = partAsJson(spec, key.parts[part] as string)
-      if (spec.kind !== 'text' && spelled !== literal) replaced.set(place, spelled)
-    } else if (column !== undefined) {
-      const misfit = whyMisread(column, values[name])
-      if (misfit !== null) return misfit
-      if (column.kind === 'uuid') respell(place, name, values[name])
-      prepared.columns.push(name)
-    } else if (name === table.owner?.column) {
-      const value = values[name]
-      if (value === null) {
-        replaced.set(place, JSON.stringify(scope))
+  const { names, roles, columns, unknown, lacksOwner, storedCount, shape } = layoutOf(table, members)
+  let replaced = NOTHING_REPLACED
+  let removed = NOTHING_REMOVED
+  for (let place = 0; place < roles.length; place++) {
+    const [role, name, { start, end }] = [roles[place] as Role, names[place] as string, members[place] as Member]
+    switch (role.kind) {
+      case 'excluded':
+        removed = new Set(removed).add(place)
         prepared.completed = true
-      } else if ((typeof value === 'string' ? ownerText(value, table.owner.type) : text.slice(start, end)) !== scope) {
-        prepared.refusal ??= { reason: 'not_owner', message: `The payload's ${name} names another owner.` }
-      } else if (table.owner.type === 'uuid') respell(place, name, value)
-    } else {
-      prepared.unknown.push(name)
+        break
+      case 'key': {
+        const part = key.parts[role.part] as string
+        const value = values[name]
+        // As it is stored already, without an escape: nothing to spell anew.
+        if (role.spec.kind !== 'integer' && value === part && end - start === part.length + 2) break
+        const literal = text.slice(start, end)
+        if (normalizeValue(role.spec, value, literal) !== part) return `The payload's ${name} is not the pk.`
+        const spelled = partAsJson(role.spec, part)
+        if (role.spec.kind !== 'text' && spelled !== literal) replace(place, spelled)
+        break
+      }
+      case 'column': {
+        const misfit = whyMisread(role.spec, values[name])
+        if (misfit !== null) return misfit
+        if (role.spec.kind === 'uuid') respell(place, name, values[name])
+        break
+      }
+      case 'owner': {
+        const owner = table.owner as NonNullable<TableSpec['owner']>
+        const value = values[name]
+        if (value === null) {
+          replace(place, JSON.stringify(scope))
+          prepared.completed = true
+        } else if ((typeof value === 'string' ? ownerText(value, owner.type) : text.slice(start, end)) !== scope) {
+          prepared.refusal ??= { reason: 'not_owner', message: `The payload's ${name} names another owner.` }
+        } else if (owner.type === 'uuid') respell(place, name, value)
+      }
     }
   }
+  prepared.columns = columns
+  prepared.unknown = unknown
+  prepared.shape = shape
   prepared.payload = editObject(text, members, replaced, removed)
-  if (removed.size > 0) prepared.beforeExclusion = editObject(text, members, replaced, new Set())
-  if (table.owner !== null && !keys.includes(table.owner.column)) {
+  if (removed.size > 0) prepared.beforeExclusion = editObject(text, members, replaced, NOTHING_REMOVED)
+  if (lacksOwner) {
     // The device has no such column; others may.
-    prepared.payload = withMember(prepared.payload, keys.length === 0, table.owner.column, scope)
-    if (prepared.beforeExclusion !== null) prepared.beforeExclusion = withMember(prepared.beforeExclusion, false, table.owner.column, scope)
-    keys.push(table.owner.column)
+    const { column } = table.owner as NonNullable<TableSpec['owner']>
+    prepared.payload = withMember(prepared.payload, storedCount === 0, column, scope)
+    if (prepared.beforeExclusion !== null) prepared.beforeExclusion = withMember(prepared.beforeExclusion, false, column, scope)
   }
-  prepared.shape = shapeOf(keys)
-  // Whatever order the device has them in: rows of the same columns share a statement.
-  prepared.columns.sort()
   for (const reference of table.references) {
     const parent = parentOf(table, key, reference, members, text, values, scope)
     if (typeof parent === 'string') return parent
     if (parent !== null) prepared.parents.push(parent)
   }
   return null
+
+  function replace (place: number, value: string): void {
+    if (replaced === NOTHING_REPLACED) replaced = new Map()
+    replaced.set(place, value)
+  }
 
   /**
    * Devices of one user may keep uuids as text and as BLOBs: the bytes are stored as the text that they stand for, which
@@ -82,7 +93,7 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
     if (uuid === null || uuid === value) return
     const isSpelling = !isUuidBytes(value as string)
     if (isSpelling && !isReference(table, name)) return
-    replaced.set(place, JSON.stringify(uuid))
+    replace(place, JSON.stringify(uuid))
     if (isSpelling) prepared.completed = true
   }
 }

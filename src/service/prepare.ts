@@ -84,17 +84,11 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
   const unreadable = (reason: InvalidReason, message: string, row: string | null = null): UnreadableChange =>
     ({ index, idText: context.largeIds.get(index) ?? String(change.source_change_id), row, unreadable: { reason, message } })
 
-  const schema = (change.schema ?? 'public').trim().toLowerCase()
-  const tableName = change.table.trim().toLowerCase()
-  if (!NAME.test(schema)) return unreadable('bad_payload', 'schema must match ^[a-z0-9_]+$.')
-  if (!NAME.test(tableName)) return unreadable('bad_payload', 'table must match ^[a-z0-9_]+$.')
-  const table = context.registry.find(schema, tableName)
-  // Not `unregistered_table`: devices try again by themselves what may be mended.
-  if (table === undefined && context.registry.isUnavailable(schema, tableName)) return unreadable('constraint_violation', `The table ${schema}.${tableName} cannot be written at the moment.`)
-  if (table === undefined) return unreadable('unregistered_table', `The table ${schema}.${tableName} does not sync.`)
-  const key = Buffer.byteLength(change.pk) <= MAX_KEY_BYTES ? normalizeKey(table.key, change.pk) : null
+  const table = findTable(change, context.registry)
+  if ('reason' in table) return unreadable(table.reason, table.message)
+  const key = fitsIn(change.pk, MAX_KEY_BYTES) ? normalizeKey(table.key, change.pk) : null
   // A composite key may grow in its one spelling.
-  if (key === null || Buffer.byteLength(key.pk) > MAX_KEY_BYTES) return unreadable('bad_payload', `pk must be ${describeKey(table.key)} of at most ${MAX_KEY_BYTES} bytes.`)
+  if (key === null || !fitsIn(key.pk, MAX_KEY_BYTES)) return unreadable('bad_payload', `pk must be ${describeKey(table.key)} of at most ${MAX_KEY_BYTES} bytes.`)
   // From here on the row is known: later changes of it in the batch counted on this one.
   const row = rowKey(table.id, key.pk)
   if (!(change.source_change_id >= 1 && change.source_change_id <= Number.MAX_SAFE_INTEGER)) return unreadable('bad_payload', 'source_change_id must be from 1 to 2^53-1.', row)
@@ -127,11 +121,31 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
   if (problem !== null) return unreadable('bad_payload', problem, row)
   const misfit = fillIn(prepared, key, payload, values, context)
   if (misfit !== null) return unreadable('bad_payload', misfit, row)
-  // Bytes are at most three times the UTF-16 length: most payloads need no counting.
-  if (payload.text.length * 3 > context.maxPayloadBytes && Buffer.byteLength(payload.text) > context.maxPayloadBytes) {
+  if (!fitsIn(payload.text, context.maxPayloadBytes)) {
     prepared.refusal = { reason: 'bad_payload', message: `The payload has more than ${context.maxPayloadBytes} bytes.` }
   }
   return prepared
+}
+
+/** The table that a change names, or why there is none. */
+function findTable (change: UploadChange, registry: TableRegistry): TableSpec | Refusal {
+  // Most clients spell names as they are registered.
+  const asSpelled = registry.find(change.schema ?? 'public', change.table)
+  if (asSpelled !== undefined) return asSpelled
+  const schema = (change.schema ?? 'public').trim().toLowerCase()
+  const name = change.table.trim().toLowerCase()
+  if (!NAME.test(schema)) return { reason: 'bad_payload', message: 'schema must match ^[a-z0-9_]+$.' }
+  if (!NAME.test(name)) return { reason: 'bad_payload', message: 'table must match ^[a-z0-9_]+$.' }
+  const table = registry.find(schema, name)
+  if (table !== undefined) return table
+  // Not `unregistered_table`: devices try again by themselves what may be mended.
+  if (registry.isUnavailable(schema, name)) return { reason: 'constraint_violation', message: `The table ${schema}.${name} cannot be written at the moment.` }
+  return { reason: 'unregistered_table', message: `The table ${schema}.${name} does not sync.` }
+}
+
+/** Bytes are at most three times the UTF-16 length: most texts need no counting. */
+function fitsIn (text: string, bytes: number): boolean {
+  return text.length * 3 <= bytes || Buffer.byteLength(text) <= bytes
 }
 
 /** Why a payload cannot be stored whatever its table, or null. */
@@ -139,10 +153,14 @@ function whyUnstorable ({ text, members }: PayloadText, values: Record<string, u
   if (members.length > MAX_PAYLOAD_KEYS) return `The payload has more than ${MAX_PAYLOAD_KEYS} keys.`
   // JSON.parse kept one of each: fewer values than members means that a key was given twice.
   if (Object.keys(values).length !== members.length) return 'The payload has a key twice.'
-  if (depthOf(text) > MAX_JSON_DEPTH) return `The payload is nested deeper than ${MAX_JSON_DEPTH} levels.`
+  if (mayNest(text) && depthOf(text) > MAX_JSON_DEPTH) return `The payload is nested deeper than ${MAX_JSON_DEPTH} levels.`
   // Most texts have neither escape; only the others are worth a walk.
-  if (/\\u(?:0000|[dD][89a-fA-F])/.test(text) && !isStorable(values)) return 'A text has a NUL character or half of a surrogate pair, which PostgreSQL cannot hold.'
+  if (text.includes('\\u') && /\\u(?:0000|[dD][89a-fA-F])/.test(text) && !isStorable(values)) return 'A text has a NUL character or half of a surrogate pair, which PostgreSQL cannot hold.'
   return null
+}
+
+function mayNest (text: string): boolean {
+  return text.includes('{', 1) || text.includes('[')
 }
 
 function isStorable (value: unknown): boolean {

@@ -1,8 +1,8 @@
 import { sql, type CompiledQuery, type Transaction } from 'kysely'
 import { MAX_TOUCHED_BYTES } from '../limits.js'
+import { once } from './compiled.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import { withTraits } from './statement-traits.js'
 
 /** An applied change of a source, by its source_change_id. */
 export interface LedgerEntry {
@@ -119,28 +119,29 @@ export function appendStatement (trx: Transaction<Database>, metadata: Metadata,
     `{"s":${entry.serverId},"q":${entry.sourceNo},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
     `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last},"w":${entry.isNew}${entry.digest === null ? '' : `,"d":"${entry.digest}"`}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
   ).join(',') + ']'
-  const scope = sql`${String(scopeId)}::bigint`
-  return withTraits(sql`
+  return append(trx, metadata, { entries: document, scopeId: String(scopeId), head: String(head), sourceNo, maxChangeId: String(maxChangeId) })
+}
+
+const append = once<unknown, { entries: string, scopeId: string, head: string, sourceNo: number, maxChangeId: string }>(metadata => sql`
     with entry as materialized (
-      select * from json_to_recordset(${document}::text::json)
+      select * from json_to_recordset(${'entries'}::text::json)
         as x (s bigint, q integer, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, w boolean, d text, p json)
     ), log as (
       insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes, carried, sent_digest)
-      select ${scope}, s, q, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n, d from entry order by s
+      select ${'scopeId'}::bigint, s, q, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n, d from entry order by s
     ), new_row as (
       insert into ${metadata.table('row_state')} (scope_id, table_id, pk, version, deleted, server_id, shape)
-      select ${scope}, t, k, v, o = 'D', s, h from entry where l and w
+      select ${'scopeId'}::bigint, t, k, v, o = 'D', s, h from entry where l and w
     ), known_row as (
       insert into ${metadata.table('row_state')} (scope_id, table_id, pk, version, deleted, server_id, shape)
-      select ${scope}, t, k, v, o = 'D', s, h from entry where l and not w
+      select ${'scopeId'}::bigint, t, k, v, o = 'D', s, h from entry where l and not w
       on conflict (scope_id, table_id, pk) do update
       set version = excluded.version, deleted = excluded.deleted, server_id = excluded.server_id, shape = excluded.shape
     ), stream as (
-      update ${metadata.table('stream')} set head = ${String(head)}::bigint where scope_id = ${scope}
+      update ${metadata.table('stream')} set head = ${'head'}::bigint where scope_id = ${'scopeId'}::bigint
     )
-    update ${metadata.table('source')} set max_change_id = greatest(max_change_id, ${String(maxChangeId)}::bigint), last_seen = now()
-    where scope_id = ${scope} and source_no = ${sourceNo}::int`.compile(trx), { named: true })
-}
+    update ${metadata.table('source')} set max_change_id = greatest(max_change_id, ${'maxChangeId'}::bigint), last_seen = now()
+    where scope_id = ${'scopeId'}::bigint and source_no = ${'sourceNo'}::int`)
 
 /** Takes the number away from entries that an older client has used for a newer change of the row. */
 export function releaseStatement (trx: Transaction<Database>, metadata: Metadata, scopeId: number, sourceNo: number, sourceChangeIds: number[]): CompiledQuery {

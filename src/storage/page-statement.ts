@@ -1,8 +1,9 @@
-import { sql, type CompiledQuery, type Kysely, type RawBuilder } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import { MAX_PAGE_BYTES, MAX_SCANNED_POSITIONS } from '../limits.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
 import { changesText } from './change-text.js'
+import { compile, type Compiled } from './compiled.js'
 
 /** What pages need to know of the registered tables. */
 export interface PageTables {
@@ -12,12 +13,6 @@ export interface PageTables {
   hidden: number[]
   /** Columns that do not travel, of tables that have some: payloads may be older than the exclusion. */
   excluded: Array<{ tableId: number, columns: string[] }>
-}
-
-/** A statement whose text is made once, and the names of its parameters in their order. */
-export interface Compiled<Row> {
-  query: CompiledQuery<Row>
-  names: string[]
 }
 
 export interface HeadRow {
@@ -110,10 +105,4 @@ export function compilePage (db: Kysely<Database>, metadata: Metadata, { ids, hi
           where c.scope_id = (select scope_id from stream) and c.server_id > (select after from stream) and c.server_id <= (select last from page) and ${wanted}
           order by c.server_id limit ${mostPositions}) a
         order by a.server_id limit (select found from page)) c) texts`)
-}
-
-/** Every parameter is given as the name of its value. */
-function compile<Row> (db: Kysely<Database>, statement: RawBuilder<unknown>): Compiled<Row> {
-  const query = statement.compile(db) as CompiledQuery<Row>
-  return { query, names: query.parameters as string[] }
 }

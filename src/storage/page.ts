@@ -3,8 +3,8 @@ import { MAX_SCANNED_POSITIONS } from '../limits.js'
 import type { Identity } from '../options.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import { compileHead, compilePage, type Compiled, type HeadRow, type PageKind, type PageRow, type PageTables } from './page-statement.js'
-import { withTraits } from './statement-traits.js'
+import { fill, type Compiled } from './compiled.js'
+import { compileHead, compilePage, type HeadRow, type PageKind, type PageRow, type PageTables } from './page-statement.js'
 import { epochOf } from './stream.js'
 
 export interface PageRequest {
@@ -54,7 +54,7 @@ export class PageReader {
 
   async #readHead (db: Kysely<Database>, { scope, userId: user, deviceId: device }: Required<Identity>): Promise<StreamEnds | null> {
     const statement = this.#once('head', () => compileHead(db, this.#metadata))
-    const [row] = await run(db, statement, { scope, user, device })
+    const { rows: [row] } = await db.executeQuery(fill(statement, { scope, user, device }))
     return row === undefined ? null : toEnds(row)
   }
 
@@ -62,7 +62,8 @@ export class PageReader {
   async #readPage (db: Kysely<Database>, identity: Required<Identity>, request: PageRequest, byBytes = false): Promise<Page | null> {
     const { scope, userId: user, deviceId: device } = identity
     const { after, limit, until, includeSelf, schema } = request
-    const [row] = await run(db, this.#page(db, { ofSchema: schema !== null, byBytes }), { scope, user, device, after: String(after), limit, until: String(until), includeSelf, schema }, 'changes')
+    const values = { scope, user, device, after: String(after), limit, until: String(until), includeSelf, schema }
+    const { rows: [row] } = await db.executeQuery(fill(this.#page(db, { ofSchema: schema !== null, byBytes }), values, { bytesOf: 'changes' }))
     if (row === undefined) return null
     if (row.last === null && row.last_found !== null) return await this.#readPage(db, identity, request, true)
     const windowUntil = Number(row.window_until)
@@ -91,9 +92,4 @@ type StreamEnds = Pick<Page, 'head' | 'floor' | 'epoch' | 'maxChangeId'>
 
 function toEnds (row: HeadRow): StreamEnds {
   return { head: Number(row.head), floor: Number(row.floor), epoch: epochOf(row.epoch, row.scope_id), maxChangeId: Number(row.max_change_id ?? 0) }
-}
-
-async function run<Row> (db: Kysely<Database>, { query, names }: Compiled<Row>, values: Record<string, unknown>, bytesOf?: string): Promise<Row[]> {
-  const parameters = names.map(name => values[name])
-  return (await db.executeQuery(withTraits<Row>({ ...query, parameters }, { named: true, ...(bytesOf === undefined ? {} : { bytesOf }) }))).rows
 }

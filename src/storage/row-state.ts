@@ -25,19 +25,23 @@ export function rowKey (tableId: number, pk: string): string {
 /** The states of the given rows, by rowKey; rows that the stream has never had are absent. */
 export async function readRowStates (trx: Transaction<Database>, metadata: Metadata, scopeId: number, keys: RowKey[]): Promise<Map<string, RowState>> {
   if (keys.length === 0) return new Map()
-  const { rows } = await sql<StateRow>`select * from ${statesOf(metadata, sql`${String(scopeId)}::bigint`, keys)}`.execute(trx)
+  const { rows } = await sql<StateRow>`select * from ${statesOf(metadata, sql`${String(scopeId)}::bigint`, wantedRows(keys))}`.execute(trx)
   return toStates(rows)
+}
+
+/** A parameter of `statesOf`. */
+export function wantedRows (keys: RowKey[]): string {
+  return JSON.stringify(keys.map(({ tableId, pk }) => ({ t: tableId, k: pk })))
 }
 
 /** A row of `statesOf`. */
 export interface StateRow { table_id: number, pk: string, version: string, deleted: boolean, server_id: string, shape: string }
 
 /**
- * The states of the given rows as something to select from; `scopeId` is an expression. A lateral look-up with a limit keeps
+ * The states of the rows that `wanted` names (`wantedRows`) as something to select from; `scopeId` is an expression. A lateral look-up with a limit keeps
  * to the index whatever the planner believes of the table's size.
  */
-export function statesOf (metadata: Metadata, scopeId: RawBuilder<unknown>, keys: RowKey[]): RawBuilder<StateRow> {
-  const wanted = JSON.stringify(keys.map(({ tableId, pk }) => ({ t: tableId, k: pk })))
+export function statesOf (metadata: Metadata, scopeId: RawBuilder<unknown>, wanted: string): RawBuilder<StateRow> {
   return sql`(
       select r.table_id, r.pk, r.version::text, r.deleted, r.server_id::text, r.shape::text
       from json_to_recordset(${wanted}::text::json) as x (t smallint, k text)

@@ -1,4 +1,4 @@
-import { sql, type CompiledQuery, type Kysely } from 'kysely'
+import type { CompiledQuery } from 'kysely'
 
 /** What the dialect of our own is told of a statement. To the dialect of an app's Kysely it is a statement like others. */
 export interface StatementTraits {
@@ -26,9 +26,4 @@ export function withTraits<Row> (query: CompiledQuery<Row>, traits: StatementTra
 
 export function traitsOf (query: CompiledQuery): StatementTraits {
   return TRAITS.get(query) ?? {}
-}
-
-/** The rows of a statement that every request runs. */
-export async function runNamed<Row> (db: Kysely<any>, statement: ReturnType<typeof sql<Row>>, traits: StatementTraits = {}): Promise<Row[]> {
-  return (await db.executeQuery(withTraits(statement.compile(db), { ...traits, named: true }))).rows
 }

@@ -1,7 +1,7 @@
-import { sql, type CompiledQuery, type Kysely, type Transaction } from 'kysely'
+import { sql, type Kysely, type Transaction } from 'kysely'
+import { once } from './compiled.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import { withTraits } from './statement-traits.js'
 import { SETTINGS } from './transaction.js'
 
 export interface Stream {
@@ -34,7 +34,7 @@ export async function ensureStream (db: Kysely<Database>, scope: string): Promis
 
 /** Locks the stream until the end of the transaction and reads it: one writer a scope, so that positions are in the order of commit. */
 export async function lockStream (trx: Transaction<Database>, metadata: Metadata, scope: string): Promise<Stream> {
-  const lock = async () => toStream((await trx.executeQuery(lockStatement(trx, metadata, scope))).rows[0])
+  const lock = async () => toStream((await trx.executeQuery(lockStatement(trx, metadata, { scope }))).rows[0])
   const locked = await lock()
   if (locked !== null) return locked
   await ensureStream(trx, scope)
@@ -48,15 +48,13 @@ export async function lockStream (trx: Transaction<Database>, metadata: Metadata
  * Makes the transaction's settings first: a condition that mentions no column is judged before any row is read, so that
  * lock_timeout holds for the wait that follows.
  */
-export function lockStatement (trx: Transaction<Database>, metadata: Metadata, scope: string): CompiledQuery<StreamRow> {
-  return withTraits(sql<StreamRow>`
+export const lockStatement = once<StreamRow, { scope: string }>(metadata => sql`
     select st.scope_id::text, st.head::text, st.floor::text, st.compacted_through::text, m.epoch
     from ${metadata.table('scope')} sc
     join ${metadata.table('stream')} st on st.scope_id = sc.scope_id
     cross join ${metadata.table('meta')} m
-    where sc.name = ${scope} and (select ${SETTINGS}) is not null
-    for no key update of st`.compile(trx), { named: true })
-}
+    where sc.name = ${'scope'} and (select ${SETTINGS}) is not null
+    for no key update of st`)
 
 function selectStream (db: Kysely<Database>, scope: string) {
   return db.selectFrom('scope as sc')

@@ -34,7 +34,7 @@ export const DEFECTS: Defect[] = [
   }, async (trx, begun) => {`
       },
       { file: 'src/storage/stream.ts', find: '\n    for no key update of st', replace: '' },
-      { file: 'src/storage/change-log.ts', find: 'set head = ${String(head)}::bigint where', replace: 'set head = greatest(head, ${String(head)}::bigint) where' }
+      { file: 'src/storage/change-log.ts', find: "set head = ${'head'}::bigint where", replace: "set head = greatest(head, ${'head'}::bigint) where" }
     ]
   },
   {
