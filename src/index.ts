@@ -5,7 +5,7 @@ export { ConfigurationError, ERRORS, SyncError, type ErrorCode } from './errors.
 export { METRICS, type MetricLabels, type MetricName, type Metrics } from './metrics.js'
 export { sourceIdFrom } from './routes/routes.js'
 export type { OversyncService, TimedUpload } from './service/sync-service.js'
-export type { UploadResult } from './service/upload.js'
+export type { UploadResult } from './service/upload-reply.js'
 export type { RetryResult } from './service/retry-failure.js'
 export type { ListedFailure } from './storage/materialize-failure.js'
 export type { DownloadResult } from './service/download.js'

@@ -35,7 +35,7 @@ export const METRICS = {
   oversync_upload_duration_seconds: { type: 'histogram', unit: 'seconds', labels: {}, buckets: SECONDS, help: 'From an upload\'s place in the queue to its end, whatever the outcome.' },
   oversync_upload_wait_seconds: { type: 'histogram', unit: 'seconds', labels: {}, buckets: SECONDS, help: 'The part of it that the upload waited for its turn.' },
   oversync_download_duration_seconds: { type: 'histogram', unit: 'seconds', labels: {}, buckets: SECONDS, help: 'Reading a page, whatever the outcome.' },
-  oversync_begin_wait_seconds: { type: 'histogram', unit: 'seconds', labels: {}, buckets: SECONDS, help: 'From asking the pool for a transaction until PostgreSQL began it.' },
+  oversync_begin_wait_seconds: { type: 'histogram', unit: 'seconds', labels: {}, buckets: SECONDS, help: 'From asking the pool for a transaction until a connection was there for it.' },
   oversync_queued_uploads: { type: 'gauge', unit: 'uploads', labels: {}, help: 'Uploads that wait for their turn in this process.' },
   oversync_uploads_at_work: { type: 'gauge', unit: 'uploads', labels: {}, help: 'Uploads that are being judged in this process.' },
   oversync_transaction_retries_total: { type: 'counter', unit: 'retries', labels: { reason: ['deadlock', 'lock_timeout', 'serialization', 'forgotten_statement'] }, help: 'Upload transactions that PostgreSQL undid and that were run again, by reason.' },

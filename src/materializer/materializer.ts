@@ -2,7 +2,7 @@ import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError } from '../storage/database-error.js'
 import { sendTogether } from '../storage/pipeline.js'
-import { withTraits } from '../storage/statement-traits.js'
+import { traitsOf, withTraits } from '../storage/statement-traits.js'
 import { findAffected, type AffectedRow } from './delete-effects.js'
 import type { Refused, RowWrite } from './row-write.js'
 import { deleteStatement, insertStatement, ownedStatement, presentStatement, probeStatement, updateStatement } from './statements.js'
@@ -49,10 +49,39 @@ export async function writeRun (context: WriteContext, run: RowWrite[], order: S
  * tells whether every row was written. Null where it cannot, with nothing sent. `before` and `after` go along.
  */
 export async function writeRunsTogether ({ trx, scope }: WriteContext, runs: RowWrite[][], before: CompiledQuery, after: CompiledQuery): Promise<boolean | null> {
-  const groups = runs.flatMap(run => groupRun(run, 'upserts-first'))
-  if (!groups.every(isPlain)) return null
+  const groups = plainGroups(runs)
+  if (groups === null) return null
   const answers = (await sendTogether(trx, [before, ...groups.map(group => groupStatement(group, scope)), after])).slice(1, -1)
   return groups.every(([write, ...others], i) => write?.verb === 'delete' || answers[i]?.rows.length === 1 + others.length)
+}
+
+/**
+ * The statements that write runs of rows, for one round trip with COMMIT: each fails where it has not written all of its rows,
+ * so that the transaction fails with it. Null where the rows cannot be written without a look at anything in between.
+ */
+export function strictStatements (runs: RowWrite[][], scope: string): CompiledQuery[] | null {
+  const groups = plainGroups(runs)
+  if (groups === null) return null
+  const statements = groups.map(group => failUnlessAll(group, groupStatement(group, scope, true)))
+  // Rows of different statements may need each other, in either direction.
+  return statements.length > 1 ? [CONSTRAINTS_WAIT, ...statements] : statements
+}
+
+const CONSTRAINTS_WAIT = CompiledQuery.raw('set constraints all deferred')
+
+/** A row that is not there any more is as deleted as it should be. */
+function failUnlessAll (group: RowWrite[], query: CompiledQuery): CompiledQuery {
+  if (group[0]?.verb === 'delete') return query
+  const { sql: text, parameters } = query
+  // The cast of a text that is no integer is the one way to raise an error from within an expression.
+  const counted = `with written as (${text}) select case when count(*) = $${parameters.length + 1}::int then 0 else ('oversync: rows written: ' || count(*))::int end as missing from written`
+  return withTraits(CompiledQuery.raw(counted, [...parameters, group.length]), traitsOf(query))
+}
+
+/** The statements' rows, parents first, where the database says by itself all that there is to know about each; else null. */
+function plainGroups (runs: RowWrite[][]): RowWrite[][] | null {
+  const groups = runs.flatMap(run => groupRun(run, 'upserts-first'))
+  return groups.every(isPlain) ? groups : null
 }
 
 /** Whether the database says by itself all that there is to know about rows of one table and verb. */
@@ -66,8 +95,8 @@ function needsExplaining ({ owner, mayKeep }: TableSpec): boolean {
   return owner !== null || mayKeep
 }
 
-/** The statement that writes rows of one table, verb and set of columns. */
-function groupStatement (group: RowWrite[], scope: string): CompiledQuery<{ pk: string }> {
+/** The statement that writes rows of one table, verb and set of columns. `strict`: fails where a key is taken. */
+function groupStatement (group: RowWrite[], scope: string, strict = false): CompiledQuery<{ pk: string }> {
   const { table, verb, columns } = group[0] as RowWrite
   const owner = table.owner === null ? [] : [scope]
   const keys = JSON.stringify(group.map(({ pk }) => pk))
@@ -75,15 +104,25 @@ function groupStatement (group: RowWrite[], scope: string): CompiledQuery<{ pk: 
   const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
   const parameters = [payloads, keys, ...owner]
   if (verb === 'update') return CompiledQuery.raw(updateStatement(table, columns), parameters) as CompiledQuery<{ pk: string }>
+  const isWhole = columns.filter(name => isWritable(table, name)).length === writableColumns(table)
   // A name for each table and no more: other sets of columns are as many as devices like. Nothing here is for the planner to choose, unless a policy or a rule adds to it.
-  const named = !table.mayKeep && columns.filter(name => isWritable(table, name)).length === writableColumns(table)
-  return withTraits(CompiledQuery.raw(insertStatement(table, columns), parameters) as CompiledQuery<{ pk: string }>, { named })
+  return withTraits(CompiledQuery.raw(isWhole ? wholeInsertOf(table, strict) : insertStatement(table, columns, strict), parameters) as CompiledQuery<{ pk: string }>, { named: isWhole && !table.mayKeep })
 }
 
 function writableColumns (table: TableSpec): number {
   let count = 0
   for (const { isWritable } of table.columns.values()) if (isWritable) count++
   return count
+}
+
+const WHOLE_INSERTS = { strict: new WeakMap<TableSpec, string>(), lenient: new WeakMap<TableSpec, string>() }
+
+/** The statement that inserts rows with every column that can be written, made once. */
+function wholeInsertOf (table: TableSpec, strict: boolean): string {
+  const made = WHOLE_INSERTS[strict ? 'strict' : 'lenient']
+  const text = made.get(table) ?? insertStatement(table, [...table.columns.keys()].sort(), strict)
+  made.set(table, text)
+  return text
 }
 
 async function writeGroup (context: WriteContext, group: RowWrite[]): Promise<Refused[]> {
@@ -169,8 +208,17 @@ function groupRun (run: RowWrite[], order: StatementOrder): RowWrite[][] {
   })
 }
 
+const TEXTS = new WeakMap<string[], string>()
+
+/** Rows with the same members have the same list of columns: its text is made once. */
+function textOf (columns: string[]): string {
+  const text = TEXTS.get(columns) ?? JSON.stringify(columns)
+  TEXTS.set(columns, text)
+  return text
+}
+
 /** A materializer gets rows of all columns at once. */
 function groupOf ({ verb, table, columns }: RowWrite): string {
   const kind = table.materializer !== null && verb !== 'delete' ? 'upsert' : verb
-  return `${kind} ${table.id} ${verb === 'delete' || table.materializer !== null ? '' : JSON.stringify(columns)}`
+  return `${kind} ${table.id} ${verb === 'delete' || table.materializer !== null ? '' : textOf(columns)}`
 }

@@ -16,8 +16,8 @@ function namesBeside ({ columns }: TableSpec): { key: string, place: string, pay
   return { key: name('key'), place: name('place'), payload: name('payload'), keyPart: i => name(`key ${i}`) }
 }
 
-/** Inserts rows whose key is free; answers the keys that were inserted. */
-export function insertStatement (table: TableSpec, columns: string[]): string {
+/** Inserts rows whose key is free; answers the keys that were inserted. `strict`: fails where a key is taken. */
+export function insertStatement (table: TableSpec, columns: string[], strict = false): string {
   const specs = writableOf(table, columns)
   const keys = keyColumns(table.key)
   const owner = table.owner !== null && table.owner.keyIndex < 0 ? table.owner : null
@@ -30,8 +30,7 @@ export function insertStatement (table: TableSpec, columns: string[]): string {
   return `insert into ${tableOf(table)} as t (${names.map(quoteIdentifier).join(', ')}) overriding system value
 select ${values.join(', ')}
 from ${rowsFrom(table, specs)}${filter} order by r.${beside.place}
-on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing
-returning ${keyText(keys, 't')} as pk`
+${strict ? '' : `on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing\n`}returning ${keyText(keys, 't')} as pk`
 }
 
 /** Updates the given columns of rows that are there; answers the keys that were updated. */

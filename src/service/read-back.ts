@@ -34,6 +34,7 @@ export async function readBack (trx: Transaction<Database>, { writes, rows }: Ju
   }
 }
 
-function mayDiffer ({ table, op, row }: PreparedChange, defaulted: ReadonlySet<string>): boolean {
+/** The database may have made another row of a change, of which `defaulted` says whether it left out a column that has a default. */
+export function mayDiffer ({ table, op, row }: PreparedChange, defaulted: ReadonlySet<string>): boolean {
   return op !== 'DELETE' && table.materialize && (table.mayAlter || defaulted.has(row))
 }

@@ -1,8 +1,7 @@
-import type { Transaction } from 'kysely'
+import type { CompiledQuery, Transaction } from 'kysely'
 import { appendStatement, readPayloads, releaseStatement, type NewEntry, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import type { Metadata } from '../storage/metadata.js'
-import { sendTogether } from '../storage/pipeline.js'
 import type { Source } from '../storage/source.js'
 import type { Stream } from '../storage/stream.js'
 import type { FinalRow, Judgement } from './decide.js'
@@ -48,14 +47,14 @@ export function numberEntries (stream: Stream, source: Source, judgement: Judgem
   return { entries, head, maxChangeId }
 }
 
-/** Appends what a batch adds to the stream and commits: the last that an upload does. */
-export async function record (trx: Transaction<Database>, metadata: Metadata, { scopeId }: Stream, source: Source, judgement: Judgement, numbered: Numbered): Promise<void> {
-  if (numbered.entries.length === 0 && numbered.maxChangeId <= source.maxChangeId) return
+/** The statements that append what a batch adds to the stream: the last that an upload sends, with COMMIT. None where it adds nothing. */
+export function recordStatements (trx: Transaction<Database>, metadata: Metadata, { scopeId }: Stream, source: Source, judgement: Judgement, numbered: Numbered): CompiledQuery[] {
+  if (numbered.entries.length === 0 && numbered.maxChangeId <= source.maxChangeId) return []
   const released = judgement.writes.filter(({ takesNumber }) => takesNumber).map(({ change }) => change.sourceChangeId)
-  await sendTogether(trx, [
+  return [
     ...released.length === 0 ? [] : [releaseStatement(trx, metadata, scopeId, source.no, released)],
     appendStatement(trx, metadata, { scopeId, sourceNo: source.no, ...numbered })
-  ], { commits: true })
+  ]
 }
 
 /** Positions and versions beyond would be rounded on their way to devices. No stream gets there; a damaged one must not go on. */

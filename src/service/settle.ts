@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import { MAX_DECISION_ROUNDS } from '../limits.js'
 import { CatalogChanged } from '../materializer/catalog.js'
 import type { AffectedRow } from '../materializer/delete-effects.js'
+import { strictStatements } from '../materializer/materializer.js'
 import type { RowWrite } from '../materializer/row-write.js'
 import { readColumnNames } from '../materializer/read-catalog.js'
 import type { Metrics } from '../metrics.js'
@@ -14,14 +15,16 @@ import type { Stream } from '../storage/stream.js'
 import { askHooks, materializersOf, type AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { completePayloads } from './complete-payloads.js'
+import type { Conclusion } from './conclude.js'
 import { decide, type Judgement, type Known } from './decide.js'
 import { findOrphans } from './orphans.js'
 import { findOwnRows } from './own-rows.js'
+import { mayDiffer } from './read-back.js'
 import type { ParentRow, PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 import { tiesOf, toRowWrites } from './to-row-write.js'
 import type { HookTime } from './in-time.js'
-import { orderWrites } from './write-order.js'
-import { writeRows, type Culprit } from './write-rows.js'
+import { orderWrites, splitIntoRuns } from './write-order.js'
+import { commitAtOnce, writeRows, type Culprit } from './write-rows.js'
 
 export interface SettleContext {
   trx: Transaction<Database>
@@ -35,6 +38,12 @@ export interface SettleContext {
   maxPayloadBytes: number
   metrics: Metrics | null
   spend: Spend
+  /**
+   * How the upload ends. Where nothing needs a look at what became of the rows, its statements go out with theirs and the
+   * transaction is over: a round trip less. A row that the database refuses is NotAtOnce then. Null where the rows are to be
+   * written step by step.
+   */
+  lastly: ((judgement: Judgement) => Promise<Conclusion>) | null
 }
 
 export interface Settled {
@@ -49,6 +58,8 @@ export interface Settled {
   defaulted: Set<string>
   /** States of rows as the stream has them: those of the batch, and those that deletions affected. */
   states: Map<string, RowState>
+  /** How the upload has ended: the transaction is over. Null where it is not. */
+  committed: Conclusion | null
 }
 
 /** Decides, asks the app and writes the business rows, again without what was refused, until all agree. */
@@ -84,6 +95,14 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
         continue
       }
     }
+    const outcome = { judgement, failures, inTable, defaulted, states }
+    const statements = context.lastly === null || rows.length === 0 || needsLook(judgement, defaulted) ? null : strictStatements(splitIntoRuns(rows), identity.scope)
+    if (context.lastly !== null && statements !== null) {
+      const committed = await context.lastly(judgement)
+      await commitAtOnce(trx, [...statements, ...committed.statements])
+      context.metrics?.observe('oversync_upload_rounds', round + 1, {})
+      return { ...outcome, affected: [], committed }
+    }
     const isOurs = async (rows: AffectedRow[]) => await findOwnRows(trx, metadata, stream.scopeId, rows, held, states)
     const { culprits, affected } = await writeRows({
       trx, scope: identity.scope, askMaterializer, isOurs, requireCatalog: context.requireCatalog
@@ -91,7 +110,7 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
     if (culprits.size === 0) {
       await requireKnownColumns(trx, judgement)
       context.metrics?.observe('oversync_upload_rounds', round + 1, {})
-      return { judgement, affected, failures, inTable, defaulted, states }
+      return { ...outcome, affected, committed: null }
     }
     blame(culprits)
   }
@@ -111,6 +130,16 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
   }
 }
 
+/** What the database has made of the rows, or of their tables, is to be asked before they are in the stream. */
+function needsLook ({ writes }: Judgement, defaulted: ReadonlySet<string>): boolean {
+  return writes.some(({ change }) => mayDiffer(change, defaulted) || isOdd(change))
+}
+
+/** It has members for which its table has no column. */
+function isOdd ({ table, unknown }: PreparedChange): boolean {
+  return table.materialize && unknown.length > 0
+}
+
 function withParents (rows: RowWrite[], { writes }: Judgement): Array<{ write: RowWrite, parents: ParentRow[] }> {
   const parents = new Map(writes.map(({ change }) => [change.index, change.parents]))
   return rows.map(write => ({ write, parents: parents.get(write.index) ?? [] }))
@@ -121,7 +150,7 @@ function withParents (rows: RowWrite[], { writes }: Judgement): Array<{ write: R
  * written keep their tables as they are until the end of the transaction.
  */
 async function requireKnownColumns (trx: Transaction<Database>, { writes }: Judgement): Promise<void> {
-  const odd = writes.map(({ change }) => change).filter(({ table, unknown }) => table.materialize && unknown.length > 0)
+  const odd = writes.map(({ change }) => change).filter(isOdd)
   if (odd.length === 0) return
   const tables = new Map(odd.map(({ table: { name, schema, table } }) => [name, { schema, table }]))
   const columns = await readColumnNames(trx, [...tables.values()])

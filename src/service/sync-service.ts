@@ -22,7 +22,8 @@ import { checkIdentity } from './identity.js'
 import { retryFailure, type RetryResult } from './retry-failure.js'
 import type { UploadCounts } from './upload-reply.js'
 import { UploadQueue } from './upload-queue.js'
-import { upload, type UploadContext, type UploadResult } from './upload.js'
+import { upload, type UploadContext } from './upload.js'
+import type { UploadResult } from './upload-reply.js'
 import { parseUploadBody } from './upload-body.js'
 
 export interface TimedUpload extends UploadResult {

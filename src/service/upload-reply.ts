@@ -14,6 +14,12 @@ export interface UploadCounts {
   reasons: Partial<Record<InvalidReason, number>>
 }
 
+export interface UploadResult {
+  /** An UploadResponse as JSON text: payloads in it keep their exact digits. */
+  json: string
+  counts: UploadCounts
+}
+
 export interface ReplyParts {
   judgement: Judgement
   /** Payloads of rows that the batch did not write, by position. */
@@ -22,8 +28,8 @@ export interface ReplyParts {
   fields: { head: number, epoch: string, sourceId: string, nextSourceChangeId: number }
 }
 
-/** The reply as JSON text. Built by hand around the payloads, which must not pass through JavaScript's numbers. */
-export function uploadReply ({ judgement, payloads, spend, fields }: ReplyParts): { json: string, counts: UploadCounts } {
+/** Built by hand around the payloads, which must not pass through JavaScript's numbers. */
+export function uploadReply ({ judgement, payloads, spend, fields }: ReplyParts): UploadResult {
   const counts: UploadCounts = { applied: 0, replayed: 0, conflict: 0, invalid: 0, reasons: {} }
   let accepted = true
   const statuses = judgement.decisions.map(decision => {

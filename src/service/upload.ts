@@ -9,6 +9,7 @@ import { hasUsed, readLedger, type Spend } from '../storage/change-log.js'
 import type { Database } from '../storage/database.js'
 import { readFailed } from '../storage/materialize-failure.js'
 import type { Metadata } from '../storage/metadata.js'
+import { sendTogether } from '../storage/pipeline.js'
 import type { RowKey } from '../storage/row-state.js'
 import { addSource, findSource, type Source } from '../storage/source.js'
 import { ensureStream, type Stream } from '../storage/stream.js'
@@ -16,17 +17,18 @@ import { inTransactionBegunBy, reading } from '../storage/transaction.js'
 import type { AppHooks } from './app-hooks.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
+import { conclude } from './conclude.js'
 import type { Judgement, Known } from './decide.js'
 import { mayHaveFailed, noteFailures } from './failures.js'
 import { HookTime } from './in-time.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
-import { numberEntries, readShownPayloads, record } from './record.js'
 import { followDeletions } from './server-changes.js'
 import { settle } from './settle.js'
-import { uploadReply, type UploadCounts } from './upload-reply.js'
+import { uploadReply, type UploadResult } from './upload-reply.js'
 import type { UploadBody } from './upload-body.js'
 import { withCatalog } from './with-catalog.js'
+import { NotAtOnce } from './write-rows.js'
 
 export interface UploadContext {
   db: Kysely<Database>
@@ -40,12 +42,6 @@ export interface UploadContext {
   maxUploadBatchSize: number
   maxPayloadBytes: number
   metrics: Metrics | null
-}
-
-export interface UploadResult {
-  /** The reply, an UploadResponse as JSON text: payloads in it keep their exact digits. */
-  json: string
-  counts: UploadCounts
 }
 
 /** An upload on its way. */
@@ -64,7 +60,7 @@ export async function upload (context: UploadContext, identity: Required<Identit
     return await answerWithoutApplying(context.db, identity, body, `A batch may have ${context.maxUploadBatchSize} changes.`)
   }
   try {
-    return await withCatalog(context.catalog, async snapshot => await apply({ context, identity, body, trusted }, snapshot))
+    return await withCatalog(context.catalog, async snapshot => await applyAtOnce({ context, identity, body, trusted }, snapshot))
   } catch (error) {
     // Nothing was stored: the same changes go through in smaller batches.
     if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
@@ -72,7 +68,17 @@ export async function upload (context: UploadContext, identity: Required<Identit
   }
 }
 
-async function apply ({ context, identity, body, trusted }: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
+/** Applies the batch in as few round trips as there can be; where the database refuses a row, again and step by step, to find out which. */
+async function applyAtOnce (batch: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
+  try {
+    return await apply(batch, snapshot, true)
+  } catch (error) {
+    if (!(error instanceof NotAtOnce)) throw error
+    return await apply(batch, snapshot, false)
+  }
+}
+
+async function apply ({ context, identity, body, trusted }: Batch, snapshot: CatalogSnapshot, atOnce: boolean): Promise<UploadResult> {
   const { db, metadata, maxPayloadBytes, failedTables } = context
   const { changes, payloads, largeIds, request } = body
   const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
@@ -84,7 +90,12 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
     const spend: Spend = bytes => { budget.spend(bytes) }
     requireSameHistory(stream, request.epoch)
     const { source, known } = await readKnown({ trx, metadata, begun, identity, prepared, request, spend })
-    const failed = await readFailed(trx, metadata, stream.scopeId, rowsThatMayHaveFailed(prepared, failedTables))
+    const suspects = rowsThatMayHaveFailed(prepared, failedTables)
+    const failed = await readFailed(trx, metadata, stream.scopeId, suspects)
+    const hooks = trusted ? { authorize: null, beforeApply: null } : context.hooks
+    const concluding = { trx, metadata, identity, stream, source, spend }
+    // A hook would be asked again about the same changes where the rows have to be written step by step after all.
+    const mayCommit = atOnce && suspects.length === 0 && hooks.authorize === null && hooks.beforeApply === null
     const settled = await settle({
       trx,
       metadata,
@@ -93,19 +104,18 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
       maxPayloadBytes,
       metrics: context.metrics,
       spend,
-      hooks: trusted ? { authorize: null, beforeApply: null } : context.hooks,
+      hooks,
       hookTime: new HookTime(context.hookTimeoutMs),
-      requireCatalog: async () => { await context.catalog.requireUnchanged(trx, snapshot) }
+      requireCatalog: async () => { await context.catalog.requireUnchanged(trx, snapshot) },
+      lastly: mayCommit ? async judgement => await conclude(concluding, judgement, []) : null
     }, prepared, known, failed)
     const { judgement, affected, states } = settled
+    if (settled.committed !== null) return settled.committed.reply
     await readBack(trx, judgement, settled, spend)
     const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
     await noteFailures({ trx, metadata, scopeId: stream.scopeId, sourceNo: source.no, failedTables }, judgement, settled, serverChanges)
-    const payloads = await readShownPayloads(trx, metadata, stream, judgement, spend)
-    const numbered = numberEntries(stream, source, judgement, serverChanges)
-    const fields = { head: numbered.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: numbered.maxChangeId + 1 }
-    const reply = uploadReply({ judgement, payloads, spend, fields })
-    await record(trx, metadata, stream, source, judgement, numbered)
+    const { reply, statements } = await conclude(concluding, judgement, serverChanges)
+    if (statements.length > 0) await sendTogether(trx, statements, { commits: true })
     return reply
   }, context.metrics)
 }

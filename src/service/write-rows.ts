@@ -5,6 +5,7 @@ import { findUnreadableColumn, writeRun, writeRunsTogether, type AskMaterializer
 import type { Refused, RowWrite } from '../materializer/row-write.js'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError, type DatabaseError } from '../storage/database-error.js'
+import { CONSTRAINTS_SPEAK, sendTogether } from '../storage/pipeline.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import type { Refusal } from './prepare.js'
 import { isRowProblem, isUnreadable, mayBeOrder, mayBePlace, reachesFurther, refusalFor, refusalOf } from './row-problem.js'
@@ -64,6 +65,23 @@ export async function writeRows (context: WriteRowsContext, rows: RowWrite[], ti
   if (foreign.length === 0) return { culprits, affected: remaining }
   await sql`rollback to savepoint oversync_rows`.execute(trx)
   return { culprits: new Map(foreign.map(({ cause, constraint }) => [cause.index, { refusal: reachesFurther(constraint), write: cause, problem: null }])), affected: [] }
+}
+
+/** The database refuses a row of a batch that was to be committed at once. Nothing of it is stored, and who is to blame stays unsaid. */
+export class NotAtOnce extends Error {
+  constructor (cause: unknown) {
+    super('The database refuses a row.', { cause })
+  }
+}
+
+/** Sends the statements that write rows, and those that are the last of the transaction, with COMMIT. */
+export async function commitAtOnce (trx: Transaction<Database>, statements: CompiledQuery[]): Promise<void> {
+  try {
+    await sendTogether(trx, statements, { commits: true })
+  } catch (error) {
+    const problem = asDatabaseError(error)
+    throw problem !== null && isRowProblem(problem) ? new NotAtOnce(error) : error
+  }
 }
 
 /** Writes the rows, or finds who is to blame. What deletions changed is added to `affected`. */
@@ -161,6 +179,7 @@ async function attempt ({ trx, scope, askMaterializer }: WriteRowsContext, rows:
       refused.push(...outcome.refused)
       found.push(...outcome.affected)
     }
+    // At COMMIT it would be too late to tell whom they mean.
     await trx.executeQuery(CONSTRAINTS_SPEAK)
     if (refused.length > 0) return { refused, error: null }
     affected.push(...found)
@@ -190,8 +209,6 @@ async function attemptTogether ({ trx, scope, askMaterializer }: WriteRowsContex
 
 /** Two statements in one message: neither has parameters. */
 const BEGIN_ROWS = CompiledQuery.raw('savepoint oversync_rows; set constraints all deferred')
-/** A deferred constraint would speak at COMMIT, when it is too late to tell whom it means. */
-const CONSTRAINTS_SPEAK = CompiledQuery.raw('set constraints all immediate')
 
 function deletionsFirst (run: RowWrite[]): RowWrite[] {
   return [...run].sort((a, b) => Number(b.verb === 'delete') - Number(a.verb === 'delete'))

@@ -1,4 +1,4 @@
-import type { CompiledQuery, DatabaseConnection, QueryResult, Transaction } from 'kysely'
+import { CompiledQuery, type DatabaseConnection, type QueryResult, type Transaction } from 'kysely'
 import type { Database } from './database.js'
 
 /** A connection that sends several statements before it waits for the answer to the first. */
@@ -15,6 +15,9 @@ export interface PipelineOptions {
   commits: boolean
 }
 
+/** Has constraints that wait for COMMIT speak now. */
+export const CONSTRAINTS_SPEAK = CompiledQuery.raw('set constraints all immediate')
+
 type Results<Queries extends readonly CompiledQuery[]> = { -readonly [K in keyof Queries]: Queries[K] extends CompiledQuery<infer Row> ? QueryResult<Row> : never }
 
 /**
@@ -27,6 +30,8 @@ export async function sendTogether<const Queries extends readonly CompiledQuery<
     if (isPipelining(connection)) return await connection.executeTogether(queries, options)
     const results = []
     for (const query of queries) results.push(await connection.executeQuery(query))
+    // The COMMIT is Kysely's then, and a constraint that waits for it would not speak to the caller.
+    if (options.commits) await connection.executeQuery(CONSTRAINTS_SPEAK)
     return results
   }) as Results<Queries>
 }

@@ -1,9 +1,10 @@
 import { CompiledQuery, type QueryResult } from 'kysely'
-import type { Row, Sql, TransactionSql } from 'postgres'
+import type { Row, Sql } from 'postgres'
 import { asDatabaseError, ForgottenStatement, isConnectionLost } from './database-error.js'
 import type { PipelineOptions, PipeliningConnection } from './pipeline.js'
 import { isAtWork, onForgotten, ONE_AT_A_TIME, sendAtOnce, sendOnce } from './postgres-js-internals.js'
 import { traitsOf } from './statement-traits.js'
+import { TakenConnection } from './taken-connection.js'
 
 /** How the database is spoken to. */
 export interface DialectOptions {
@@ -19,11 +20,9 @@ export interface DialectOptions {
 export class PostgresJSConnection implements PipeliningConnection {
   readonly #client: Sql
   readonly #options: DialectOptions
-  #transaction: TransactionSql | null = null
+  #transaction: TakenConnection | null = null
   /** Told when the transaction's connection is lost: a statement that postgres.js keeps back behind others hears nothing of that. */
   readonly #waiting = new Set<(error: unknown) => void>()
-  /** Makes postgres.js roll back and take the transaction's connection back. */
-  #abandon: (reason: unknown) => void = () => {}
   /** What ended the transaction's connection. postgres.js must not be asked for anything more on it. */
   #lost: unknown = null
   /** The transaction ends: what comes behind its last statement would be on a connection that is somebody else's by then. */
@@ -38,23 +37,16 @@ export class PostgresJSConnection implements PipeliningConnection {
   }
 
   async begin (options: string): Promise<void> {
-    const begun = new Promise<TransactionSql>((resolve, reject) => {
-      this.#client.begin(options, async transaction => {
-        // Nobody waits for it any more: an exception makes postgres.js roll back and take the connection back.
-        if (this.#lost !== null) throw this.#lost
-        resolve(transaction)
-        // COMMIT and ROLLBACK come as statements, and with either of them postgres.js has its connection back.
-        await new Promise((_resolve, reject) => { this.#abandon = reject })
-      }).catch((error: unknown) => {
-        this.#lost = error
-        reject(error)
-        for (const tell of this.#waiting) tell(error)
-      })
+    const connection = new TakenConnection(this.#client, error => {
+      // Of a transaction that is over nobody wants to know.
+      if (this.#transaction !== connection) return
+      this.#lost ??= error
+      for (const tell of this.#waiting) tell(error)
     })
     this.#hasEnded = false
     this.#isEnding = false
-    // A connection answers BEGIN at once: whoever waits longer waits for a connection.
-    this.#transaction = await this.#inTime(begun, () => false)
+    this.#transaction = connection
+    await this.#inTime(connection.begin(options), () => false)
   }
 
   async end (statement: 'commit' | 'rollback'): Promise<void> {
@@ -95,10 +87,13 @@ export class PostgresJSConnection implements PipeliningConnection {
   #send (query: CompiledQuery, follows = false): Sent {
     if (this.#lost !== null) throw this.#lost
     const { foreign = false, named = false, bytesOf } = traitsOf(query)
-    const statement = (this.#transaction ?? this.#client).unsafe(query.sql, [...query.parameters] as never[], { ...(follows ? {} : ONE_AT_A_TIME), prepare: named && this.#options.preparedStatements })
+    const statement = this.#client.unsafe(query.sql, [...query.parameters] as never[], { ...(follows ? {} : ONE_AT_A_TIME), prepare: named && this.#options.preparedStatements })
     if (!foreign) sendAtOnce(statement)
-    if (this.#transaction !== null) sendOnce(statement)
-    else onForgotten(statement, () => { this.#options.preparedStatements = false })
+    if (this.#transaction === null) onForgotten(statement, () => { this.#options.preparedStatements = false })
+    else {
+      sendOnce(statement)
+      this.#transaction.bind(statement)
+    }
     const answer = bytesOf === undefined ? statement : statement.raw()
     // Also makes postgres.js send it. Who waits for it hears of its failure; who does not has heard of an earlier one.
     answer.catch(() => {})
@@ -146,7 +141,7 @@ export class PostgresJSConnection implements PipeliningConnection {
   #lose (error: unknown): void {
     if (this.#lost !== null) return
     this.#lost = error
-    if (error instanceof TooLate) this.#abandon(error)
+    if (error instanceof TooLate) this.#transaction?.giveUp()
   }
 
   async * streamQuery<R> (): AsyncIterableIterator<QueryResult<R>> {

@@ -10,7 +10,7 @@ import { PostgresJSConnection, type DialectOptions } from './postgres-js-connect
  * Kysely over postgres.js, for connections that break. The usual dialect takes connections by `reserve()`, which after an
  * outage hands some of them to callers that have long been told of their failure, so that requests wait for ever; and
  * it sends ROLLBACK to connections that are gone, which ends the app's process. Here a statement outside a transaction
- * goes to whichever connection is free, and a transaction takes its own by `begin()`.
+ * goes to whichever connection is free, and a transaction takes its own (`TakenConnection`).
  */
 export class PostgresJSDialect implements Dialect {
   readonly #client: Sql

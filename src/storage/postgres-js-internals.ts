@@ -44,6 +44,31 @@ export function onForgotten (query: object, tell: () => void): void {
 /** Called when a statement has been sent: false keeps postgres.js from sending another before its answer, where it could get stuck behind it. */
 export const ONE_AT_A_TIME = { onexecute: () => false }
 
+/** A connection of postgres.js' pool, as it hands it to `onexecute`. */
+export interface PoolConnection {
+  /** Writes a statement. False where no other may follow before its answer. */
+  execute: (query: object) => boolean
+  /** Called when all that was sent is answered and the session is in a transaction; while it is set, the pool leaves the connection alone. */
+  reserved: (() => void) | null
+  onclose: ((error: unknown) => void) | null
+  /** The list of the pool that it is in. */
+  queue: { remove: (connection: PoolConnection) => void, push: (connection: PoolConnection) => void }
+}
+
+/**
+ * Takes a connection out of the pool's lists. One that was opened for the statement would else count as being connected, and
+ * with several hosts postgres.js would not tell of its loss (test/server/pipeline.test.ts).
+ */
+export function setApart (connection: PoolConnection): void {
+  connection.queue.remove(connection)
+  connection.queue = { remove () {}, push () {} }
+}
+
+/** Hands a statement, once it is to be sent, to `send` in place of the pool. */
+export function sendBy (query: object, send: (query: object) => void): void {
+  (query as { handler: unknown }).handler = send
+}
+
 /** postgres.js marks the statement that the server is at; one in line for a connection, or behind another statement on it, is not. */
 export function isAtWork (query: object): boolean {
   return (query as { active?: boolean }).active !== false

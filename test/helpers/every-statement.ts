@@ -1,5 +1,5 @@
 import type { CompiledQuery, Driver } from 'kysely'
-import { isPipelining } from '../../src/storage/pipeline.js'
+import { CONSTRAINTS_SPEAK, isPipelining } from '../../src/storage/pipeline.js'
 
 export interface Watch {
   /** Sees each statement on its way to the database. What it throws is the statement's error. */
@@ -24,6 +24,7 @@ export function watchStatements (driver: Driver, { before, isClose }: Watch): vo
       const results = []
       if (isClose()) {
         for (const query of queries) results.push(await connection.executeQuery<any>(query))
+        if (options.commits) await connection.executeQuery(CONSTRAINTS_SPEAK)
         return results
       }
       for (const query of queries) await before(query)

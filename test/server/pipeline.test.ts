@@ -8,7 +8,7 @@ import { PostgresJSDialect } from '../../src/storage/postgres-js-dialect.js'
 import { withTraits } from '../../src/storage/statement-traits.js'
 import { freshDb } from '../helpers/db.js'
 import { waitFor } from '../helpers/wait-for.js'
-import { watchStatements } from '../helpers/every-statement.js'
+import { OneByOne } from '../helpers/one-by-one.js'
 
 const insert = (n: number): CompiledQuery<{ n: number }> => CompiledQuery.raw('insert into notes values ($1::int) returning n', [n]) as CompiledQuery<{ n: number }>
 const select = (text: string): CompiledQuery => CompiledQuery.raw(text)
@@ -21,10 +21,10 @@ interface World {
   inTransaction: <T>(work: (trx: Transaction<any>) => Promise<T>) => Promise<T>
 }
 
-async function build (t: Test, options: Partial<DialectOptions> = {}): Promise<World> {
+async function build (t: Test, options: Partial<DialectOptions> = {}, instance: object = {}): Promise<World> {
   const { url, sql } = await freshDb(t)
   await sql`create table notes (n int not null primary key deferrable initially deferred, check (n < 100))`
-  const client = postgres(url, { max: 1, onnotice: () => {} })
+  const client = postgres(url, { max: 1, onnotice: () => {}, ...instance })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   const db = new Kysely<any>({ dialect: new PostgresJSDialect(client, options) })
   return {
@@ -63,6 +63,59 @@ t.test('a failure among statements that go together can be undone to the savepoi
     await sendTogether(trx, [insert(4)])
   })
   t.strictSame(await notes(), [1, 4])
+})
+
+t.test('what waited behind a failure is not sent behind the rollback to the savepoint, whatever kept it back', async t => {
+  const large = `/*${'x'.repeat(16_000_000)}*/`
+  for (const [what, instance, padding] of [['one at a time', { max_pipeline: 1 }, ''], ['a large statement', {}, large]] as const) {
+    const { inTransaction, notes } = await build(t, {}, instance)
+    await inTransaction(async trx => {
+      await sendTogether(trx, [insert(1)])
+      await t.rejects(sendTogether(trx, [select('savepoint here'), select(`insert into notes values (200) ${padding}`), ...[2, 3, 4, 5, 6].map(insert)]), { code: '23514' }, what)
+      await kyselySql`rollback to savepoint here`.execute(trx)
+      // Each answer would let another of them out.
+      for (let i = 0; i < 6; i++) await kyselySql`select 1`.execute(trx)
+    })
+    t.strictSame(await notes(), [1], what)
+  }
+})
+
+t.test('a connection that breaks in the transaction that it was opened for is replaced, also where there are several hosts', async t => {
+  const { url, sql } = await freshDb(t)
+  const { hostname, port, username, password, pathname } = new URL(url)
+  for (const hosts of [1, 2]) {
+    const client = postgres({ host: Array<string>(hosts).fill(hostname), port: Array<number>(hosts).fill(Number(port)), user: username, pass: decodeURIComponent(password), database: pathname.slice(1), max: 1, onnotice: () => {} } as object)
+    t.teardown(async () => { await client.end({ timeout: 1 }) })
+    const db = new Kysely<any>({ dialect: new PostgresJSDialect(client, { acquireTimeoutMs: 5_000, answerTimeoutMs: 10_000 }) })
+    const outcome = db.transaction().execute(async trx => await sendTogether(trx, [select('select pg_sleep(600)'), select('select 2')])).then(() => 'done', (error: { code: string }) => error.code)
+    await waitFor('the transaction is under way', async () => (await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like 'select pg_sleep(600)%' and state = 'active'`).length > 0)
+    t.match(await outcome, /^(57P01|CONNECTION_.*)$/, `${hosts} hosts`)
+    // Whoever comes before the socket is closed may still hear of it.
+    await waitFor('the pool is whole', async () => (await kyselySql`select 1 as n`.execute(db)).rows.length === 1)
+    t.strictSame((await db.transaction().execute(async trx => await kyselySql`select 2 as n`.execute(trx))).rows, [{ n: 2 }], `a transaction, ${hosts} hosts`)
+  }
+})
+
+t.test('a transaction on an instance whose connections the app has filled waits for its turn, and leaves none open', async t => {
+  const { url, sql } = await freshDb(t)
+  await sql`create table notes (n int)`
+  for (const max of [1, 2]) {
+    const client = postgres(url, { max, onnotice: () => {} })
+    t.teardown(async () => { await client.end({ timeout: 1 }) })
+    const db = new Kysely<any>({ dialect: new PostgresJSDialect(client) })
+    // As many as postgres.js puts on one connection, one more or less, and the transactions behind them.
+    for (const depth of [99, 100, 101, 102]) {
+      await Promise.all(Array.from({ length: max }, async () => await client`select pg_sleep(0.01)`))
+      const others = Array.from({ length: max * depth }, async (_, i) => await client`select ${i}::int as n`)
+      const transactions = [1, 2].map(async () => await db.transaction().execute(async trx => (await kyselySql<{ n: number }>`insert into notes values (1) returning n`.execute(trx)).rows.length))
+      t.strictSame(await Promise.all(transactions), [1, 1], `${depth} on each of ${max}`)
+      await Promise.all(others)
+      await client`insert into notes values (2)`
+    }
+    const open = async () => (await sql`select 1 from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'`).length
+    t.equal(await open(), 0, `of ${max}`)
+  }
+  t.equal((await sql`select 1 from notes where n = 2`).length, 8, 'what the app wrote beside them is there')
 })
 
 t.test('COMMIT that goes along ends the transaction: what is sent behind it is refused, and the connection is free', async t => {
@@ -153,22 +206,10 @@ t.test('a dialect that cannot send statements together runs them one by one and 
   await sql`create table notes (n int)`
   const client = postgres(url, { max: 1, onnotice: () => {} })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
-  const seen: string[] = []
-  class OneByOne extends PostgresJSDialect {
-    override createDriver (): ReturnType<PostgresJSDialect['createDriver']> {
-      const driver = super.createDriver()
-      watchStatements(driver, { before: ({ sql }) => { seen.push(sql) }, isClose: () => true })
-      const commit = driver.commitTransaction.bind(driver)
-      driver.commitTransaction = async connection => {
-        seen.push('commit')
-        await commit(connection)
-      }
-      return driver
-    }
-  }
-  const db = new Kysely<any>({ dialect: new OneByOne(client) })
+  const dialect = new OneByOne(client)
+  const db = new Kysely<any>({ dialect })
   const answers = await db.transaction().execute(async trx => await sendTogether(trx, [insert(1), insert(2)], { commits: true }))
   t.strictSame(answers.map(({ rows }) => rows), [[{ n: 1 }], [{ n: 2 }]])
-  t.strictSame(seen, [insert(1).sql, insert(2).sql, 'commit'])
+  t.strictSame(dialect.seen, [insert(1).sql, insert(2).sql, 'set constraints all immediate', 'commit'])
   t.equal((await sql`select from notes`).length, 2)
 })

@@ -86,6 +86,8 @@ export async function startServers (url: string): Promise<Servers> {
     await app.register(oversync, {
       database: new Kysely<any>({ dialect: new TroubledDialect(clients[server] as Sql) }),
       tables: SERVER_TABLES,
+      // The one commits at once what it can; the hook keeps the other from it.
+      ...(server === 1 ? { authorize: () => true } : {}),
       getIdentity: request => ({ userId: String(request.headers['x-user']), deviceId: sourceIdFrom(request) })
     })
     await app.ready()
