@@ -2,8 +2,9 @@ import { SyncClientError } from '../errors.js'
 import { checkPage, readDownloadPage, type DownloadPage } from '../http/read-reply.js'
 import type { DownloadQuery } from '../http/wire.js'
 import { MAX_PAGES_PER_WINDOW, MAX_WINDOW_RESTARTS } from '../limits.js'
-import type { ClientState } from '../sqlite/client-state.js'
+import { dropStage, readState, writeState, type ClientState } from '../sqlite/client-state.js'
 import { stagePage } from '../sqlite/stage.js'
+import { transact } from '../sqlite/transaction.js'
 import { otherTasks, startAhead, type Ahead } from './ahead.js'
 import { shakeHands } from './handshake.js'
 import { assertSameIdentity, stateOf, type Session } from './session.js'
@@ -36,26 +37,43 @@ export async function stageWindow (session: Session, limit: number, signal: Abor
       assertSameIdentity(state, page)
       checkPage(page, after)
       const isCopy = page.nextChangeId > state.ownNext
-      if (!isCopy && page.hasMore) {
+      const isKnown = page.nextChangeId <= state.ackedNext || state.includeSelf
+      if (!isCopy && isKnown && page.hasMore) {
         asked = ask(session, staged(state, page), limit, signal)
         await otherTasks()
       }
-      if (!isCopy && stagePage(session.driver, state, page)) {
+      if (!isCopy && isKnown && stagePage(session.driver, state, page)) {
         pages++
         session.onProgress({ phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor })
         continue
       }
-      // The file is a copy of one that went on, or another process went on with this file. The page is of no use, nor what follows it.
+      // The file is a copy of one that went on, or another process went on with this file, or the page may hide what it must not.
+      // It is of no use, nor what follows it.
       await asked?.drop()
       asked = null
       if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('busy', 'The window could not be staged: the file or its source id is in use elsewhere.')
       if (isCopy) session.hasShakenHands = false
+      else if (!isKnown) showOwnChanges(session, state)
       await shakeHands(session, signal)
     }
     throw new SyncClientError('protocol_error', `A window has more than ${MAX_PAGES_PER_WINDOW} pages.`)
   } finally {
     await asked?.drop()
   }
+}
+
+/**
+ * The server has changes under this device's id of which this file has not heard: a frozen batch whose reply was lost, or the
+ * changes of a copy that uses the same numbers. A page without own changes would hide them, and the cursor would pass them. So
+ * the window begins again, with all.
+ */
+function showOwnChanges ({ driver }: Session, asked: ClientState): void {
+  transact(driver, () => {
+    const state = readState(driver)
+    if (state?.sourceId !== asked.sourceId || state.userId !== asked.userId) return
+    dropStage(driver)
+    writeState(driver, { include_self: 1 })
+  })
 }
 
 function ask (session: Session, state: ClientState, limit: number, signal: AbortSignal | undefined): AskedPage {

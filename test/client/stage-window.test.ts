@@ -89,3 +89,60 @@ t.test('where a page cannot be put on disk, the request for the next one ends wi
   t.equal(ahead.isAborted, true)
   t.equal(staged(device), 0)
 })
+
+t.test('while the server has changes under the device\'s id of which it has not heard, a window shows its own: none may be a copy\'s that it never gets (D9)', async t => {
+  const server = new FakeServer()
+  let isDown = true
+  const device = createDevice(t, {
+    server,
+    deviceId: 'phone',
+    fetch: async (url, init) => {
+      const isBatch = init.method === 'POST' && String(init.body).includes('"changes":[{')
+      if (isBatch && isDown) throw new TypeError('lost')
+      return await server.fetch(url, init)
+    }
+  })
+  device.db.prepare('insert into authors (id, name) values (?, ?)').run(id(1), 'mine')
+  await t.rejects(device.client.uploadOnce(), { code: 'network' })
+  // A copy of the file uses the number of the batch that never arrived.
+  server.write('authors', id(2), { id: id(2), name: 'of the copy', email: null }, 'phone')
+  server.write('authors', id(3), { id: id(3), name: 'a peer\'s', email: null })
+  t.match(await device.client.downloadOnce(1), { received: 2, applied: 2, cursor: 2 })
+  t.same(asked(server, 'include_self'), ['false', 'true', 'true'])
+  t.same(device.all('select name from authors order by id').map(row => row['name']), ['mine', 'of the copy', 'a peer\'s'])
+  isDown = false
+  await device.client.syncOnce()
+  await device.client.syncOnce()
+  t.not(device.client.status().deviceId, 'phone', 'the number is the copy\'s: the batch goes up under another id')
+  t.match(server.payload('authors', id(1)), { name: 'mine' })
+  t.match(device.client.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 })
+})
+
+t.test('a batch whose reply was lost comes down with a window, and is not taken for somebody else\'s (B2)', async t => {
+  const server = new FakeServer()
+  let isLost = true
+  const device = createDevice(t, {
+    server,
+    deviceId: 'phone',
+    fetch: async (url, init) => {
+      const reply = await server.fetch(url, init)
+      if (isLost && init.method === 'POST' && String(init.body).includes('"changes":[{')) throw new TypeError('lost')
+      return reply
+    }
+  })
+  device.db.prepare('insert into authors (id, name) values (?, ?)').run(id(1), 'mine')
+  await t.rejects(device.client.uploadOnce(), { code: 'network' })
+  isLost = false
+  device.db.prepare('update authors set name = ? where id = ?').run('edited since', id(1))
+  t.match(await device.client.downloadOnce(), { received: 1, conflicts: 0, cursor: 1 })
+  t.same(asked(server, 'include_self'), ['false', 'true'])
+  t.match(await device.client.syncOnce(), { upload: { applied: 2 } })
+  t.match(server.payload('authors', id(1)), { name: 'edited since' })
+  t.equal(server.version('authors', id(1)), 2)
+  t.equal(device.client.status().deviceId, 'phone')
+  // Heard of: the next window is a plain one.
+  server.downloads.length = 0
+  await device.client.downloadOnce()
+  t.same(asked(server, 'include_self'), ['false'])
+  t.match(device.client.status(), { pending: 0, outbox: 0, held: 0, shadow: 0 })
+})

@@ -118,5 +118,43 @@ export const REGRESSION_STORIES: Array<{ found: string, story: Story }> = [
         { do: 'upgrade', device: 2, how: 'migrate' }
       ]
     }
+  },
+  {
+    found: 'a copy of a file used the number of a batch that had not arrived: a window without own changes hid what the copy wrote, and the cursor passed it',
+    story: {
+      seed: 1206902,
+      tables: ['authors', 'items'],
+      devices: [{ user: 0, batchSize: 100, pageSize: 100, isOld: false }, { user: 0, batchSize: 1, pageSize: 1, isOld: false }, { user: 0, batchSize: 100, pageSize: 3, isOld: false }],
+      steps: [
+        { do: 'clone', device: 1 },
+        { do: 'rest' },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'items', op: 'append', key: 1, to: 1, groups: ['a', 'b'], token: 'B6.0.0' }, { table: 'items', op: 'upsert', key: 1, to: 1, groups: ['a'], token: 'B6.0.1' }] } },
+        { do: 'call', device: 2, call: 'syncOnce', fates: [], servers: 18, cutAt: 7, during: { 0: { statements: [{ table: 'authors', op: 'replace', key: 1, to: 1, groups: ['a', 'b', 'c'], token: 'C18.0.0' }] } } },
+        { do: 'call', device: 1, call: 'uploadOnce', fates: ['hold back', 'lose reply', 'deliver', 'deliver'], servers: 60, cutAt: 5, during: {} },
+        { do: 'call', device: 3, call: 'syncOnce', fates: [], servers: 30, cutAt: 2, during: {} },
+        { do: 'overlap', device: 3, other: 3, at: 8, edits: [{ statements: [{ table: 'items', op: 'append', key: 1, to: 1, groups: ['a'], token: 'D26.0.0' }] }, { statements: [{ table: 'authors', op: 'append', key: 1, to: 1, groups: ['c'], token: 'E26.0.0!' }] }] },
+        { do: 'arrive', which: 1, server: 0 }
+      ]
+    }
+  },
+  {
+    found: 'a restored file gave a number anew to what a request had carried that arrived later: the answer of then was held against the stream of now (the check was too strict)',
+    story: {
+      seed: 1003281,
+      tables: ['authors', 'posts'],
+      devices: [{ user: 0, batchSize: 100, pageSize: 100, isOld: true }, { user: 0, batchSize: 100, pageSize: 100, isOld: true }, { user: 0, batchSize: 100, pageSize: 3, isOld: false }],
+      steps: [
+        { do: 'overlap', device: 0, other: 1, at: 14, edits: [{ statements: [{ table: 'authors', op: 'append', key: 3, to: 1, groups: ['a', 'b'], token: 'A0.0.0' }, { table: 'posts', op: 'replace', key: 3, to: 3, groups: ['a'], token: 'A0.0.1' }, { table: 'authors', op: 'loose', key: 2, to: 2, groups: ['a', 'b', 'c'], token: 'A0.0.2' }] }, { statements: [{ table: 'authors', op: 'upsert', key: 2, to: 1, groups: ['a'], token: 'B0.0.0' }, { table: 'authors', op: 'loose', key: 2, to: 2, groups: ['a'], token: 'B0.0.1' }, { table: 'posts', op: 'upsert', key: 3, to: 3, groups: ['a', 'b', 'c'], token: 'B0.0.2' }] }] },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'posts', op: 'loose', key: 1, to: 1, groups: ['a'], token: 'B6.0.1' }, { table: 'posts', op: 'append', key: 2, to: 2, groups: ['b'], token: 'B6.0.2' }] } },
+        { do: 'edit', device: 0, edit: { statements: [{ table: 'authors', op: 'upsert', key: 1, to: 2, groups: ['c'], token: 'A10.0.0' }] } },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'authors', op: 'append', key: 3, to: 3, groups: ['a', 'b'], token: 'B11.0.0' }, { table: 'posts', op: 'delete', key: 2, to: 2, groups: ['b'], token: 'B11.0.1' }] } },
+        { do: 'back up', device: 1 },
+        { do: 'call', device: 1, call: 'syncOnce', fates: ['deliver', 'hold back'], servers: 25, cutAt: 5, during: {} },
+        { do: 'overlap', device: 0, other: 2, at: 8, edits: [{ statements: [{ table: 'authors', op: 'delete', key: 2, to: 3, groups: ['a', 'b'], token: 'A15.0.0', foreign: true }, { table: 'posts', op: 'move', key: 1, to: 3, groups: ['a', 'b'], token: 'A15.0.1' }, { table: 'posts', op: 'append', key: 1, to: 1, groups: ['b'], token: 'A15.0.2' }] }, { statements: [{ table: 'posts', op: 'delete', key: 3, to: 1, groups: ['b'], token: 'B15.0.0' }, { table: 'authors', op: 'append', key: 2, to: 3, groups: ['a', 'b', 'c'], token: 'B15.0.1' }, { table: 'posts', op: 'upsert', key: 2, to: 1, groups: ['b'], token: 'B15.0.2' }] }] },
+        { do: 'call', device: 0, call: 'syncOnce', fates: ['deliver', 'statement cut', 'deliver', 'deliver', 'deliver'], servers: 8, cutAt: 9, during: {} },
+        { do: 'restore', device: 1 },
+        { do: 'edit', device: 1, edit: { statements: [{ table: 'authors', op: 'delete', key: 3, to: 3, groups: ['b'], token: 'B18.0.0' }] } }
+      ]
+    }
   }
 ]

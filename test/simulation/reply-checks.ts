@@ -35,10 +35,11 @@ function checkUpload (request: Request, reply: UploadReply, stream: StreamModel)
   const source = request.headers['oversync-source-id'] as string
   insist(reply.highest_server_seq <= stream.head, 'P9', () => `position ${reply.highest_server_seq} was told, and the stream of ${stream.owner} ends at ${stream.head}`)
   insist(reply.statuses.length === changes.length, 'P19', () => `${reply.statuses.length} statuses for ${changes.length} changes`)
-  for (const [i, change] of changes.entries()) checkStatus(change, reply.statuses[i] as Status, source, stream)
+  for (const [i, change] of changes.entries()) checkStatus(change, reply.statuses[i] as Status, source, stream, reply.highest_server_seq)
 }
 
-function checkStatus (change: Change, status: Status, source: string, stream: StreamModel): void {
+/** `head`: where the stream ended when the reply was given. */
+function checkStatus (change: Change, status: Status, source: string, stream: StreamModel, head: number): void {
   const what = (): string => `change ${source} ${change.source_change_id} (${change.op} ${change.table} ${change.pk}) was answered ${JSON.stringify(status)}`
   insist(status.source_change_id === change.source_change_id, 'P19', what)
   const entry = stream.bySource(source, change.source_change_id)
@@ -54,7 +55,7 @@ function checkStatus (change: Change, status: Status, source: string, stream: St
       insist(holds(entry.values, sent(change)), 'P17', () => `${what()} and the stream has ${JSON.stringify(entry.values)}`)
     }
   }
-  if (status.status === 'conflict') insist(entry === undefined || isReplayOf(entry, change) === false, 'P3', () => `${what()} and is in the stream at ${entry?.serverId}`)
+  if (status.status === 'conflict') insist(entry === undefined || entry.serverId > head || isReplayOf(entry, change) === false, 'P3', () => `${what()} and is in the stream at ${entry?.serverId}`)
   insist(status.status === 'applied' || status.status === 'conflict' || status.status === 'invalid', 'P19', what)
   insist(status.status !== 'conflict' || status.server_row !== undefined, 'P3', () => `${what()} without a row`)
   const row = status.server_row
