@@ -88,7 +88,7 @@ t.test('SIGTERM while a caller sends its body for ever: the app\'s limit for clo
 
 t.test('a process that stalls in an upload keeps nobody else from the stream for long, and says the truth when it wakes (C22, P6)', { timeout: 90_000 }, async t => {
   const { url, sql } = await businessDb(t)
-  const [stalling, other] = [await startServer(t, url), await startServer(t, url)]
+  const [stalling, other] = [await startServer(t, url, { STEP_BY_STEP: 'yes' }), await startServer(t, url)]
   await remoteDevice(stalling.origin, 'alice').upload([put(1, 'users', uuid(1), john())])
   const release = await holdUser(t, sql, uuid(1))
   const underWay = remoteDevice(stalling.origin, 'alice').post(RENAME)
@@ -106,6 +106,24 @@ t.test('a process that stalls in an upload keeps nobody else from the stream for
   t.equal(first.status, 503, 'nothing half done')
   const retry = await waitFor('the retry goes through', async () => await remoteDevice(other.origin, 'alice').upload(RENAME))
   t.strictSame(verdicts(retry), RENAMED)
+  await assertSound(t, sql, 'alice')
+})
+
+t.test('a process that stalls after it has sent everything: PostgreSQL ends the upload without it (C22, P1)', { timeout: 90_000 }, async t => {
+  const { url, sql } = await businessDb(t)
+  const stalling = await startServer(t, url)
+  await remoteDevice(stalling.origin, 'alice').upload([put(1, 'users', uuid(1), john())])
+  const release = await holdUser(t, sql, uuid(1))
+  const underWay = remoteDevice(stalling.origin, 'alice').upload(RENAME)
+  await waitFor('it waits for a row', async () => (await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).length > 0)
+  let isAwake = false
+  const awake = fetch(`${stalling.origin}/stall?ms=8000`, { method: 'POST' }).then(() => { isAwake = true })
+  await waitFor('it stalls', async () => await fetch(`${stalling.origin}/sync/schema-version`, { headers: { 'x-user': 'alice', 'x-device': 'x' }, signal: AbortSignal.timeout(200) }).then(() => false, () => true))
+  await release()
+  await waitFor('the upload is there', async () => (await log(sql, 'alice')).length === 3)
+  t.equal(isAwake, false, 'while the process stalls')
+  await awake
+  t.strictSame(verdicts(await underWay), RENAMED, 'and it says so when it wakes')
   await assertSound(t, sql, 'alice')
 })
 

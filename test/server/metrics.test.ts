@@ -104,7 +104,7 @@ t.test('times and rounds are noted once for each upload and download', async t =
   t.strictSame(metrics.values('oversync_upload_rounds'), [1, 2], 'a row that the database refuses costs a round')
   t.equal(metrics.values('oversync_upload_duration_seconds').length, 3)
   t.equal(metrics.values('oversync_upload_wait_seconds').length, 3)
-  t.equal(metrics.values('oversync_begin_wait_seconds').length, 2)
+  t.equal(metrics.values('oversync_begin_wait_seconds').length, 3, 'and a transaction')
   t.equal(metrics.values('oversync_download_duration_seconds').length, 1)
   const whole = metrics.values('oversync_upload_duration_seconds')
   t.ok(metrics.values('oversync_upload_wait_seconds').every((waited, i) => waited <= (whole[i] as number)), 'an upload takes at least as long as it waits')
