@@ -38,7 +38,7 @@ export const METRICS = {
   oversync_begin_wait_seconds: { type: 'histogram', unit: 'seconds', labels: {}, buckets: SECONDS, help: 'From asking the pool for a transaction until a connection was there for it.' },
   oversync_queued_uploads: { type: 'gauge', unit: 'uploads', labels: {}, help: 'Uploads that wait for their turn in this process.' },
   oversync_uploads_at_work: { type: 'gauge', unit: 'uploads', labels: {}, help: 'Uploads that are being judged in this process.' },
-  oversync_transaction_retries_total: { type: 'counter', unit: 'retries', labels: { reason: ['deadlock', 'lock_timeout', 'serialization', 'forgotten_statement'] }, help: 'Upload transactions that PostgreSQL undid and that were run again, by reason.' },
+  oversync_transaction_retries_total: { type: 'counter', unit: 'retries', labels: { reason: ['deadlock', 'lock_timeout', 'serialization', 'forgotten_statement'] }, help: 'Upload transactions that PostgreSQL undid for a reason that passes, and that were run again, by reason.' },
   oversync_upload_rounds: { type: 'histogram', unit: 'rounds', labels: {}, buckets: [1, 2, 3, 4, 6, 8, 16, 32], help: 'Times that a batch was judged until the database refused nothing more of it.' }
 } as const satisfies Record<string, MetricSpec>
 

@@ -37,23 +37,23 @@ export async function stageWindow (session: Session, limit: number, signal: Abor
       assertSameIdentity(state, page)
       checkPage(page, after)
       const isCopy = page.nextChangeId > state.ownNext
-      const isKnown = page.nextChangeId <= state.ackedNext || state.includeSelf
-      if (!isCopy && isKnown && page.hasMore) {
+      const showsAll = page.nextChangeId <= state.ackedNext || state.includeSelf
+      if (!isCopy && showsAll && page.hasMore) {
         asked = ask(session, staged(state, page), limit, signal)
         await otherTasks()
       }
-      if (!isCopy && isKnown && stagePage(session.driver, state, page)) {
+      if (!isCopy && showsAll && stagePage(session.driver, state, page)) {
         pages++
         session.onProgress({ phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor })
         continue
       }
-      // The file is a copy of one that went on, or another process went on with this file, or the page may hide what it must not.
-      // It is of no use, nor what follows it.
+      // The file is a copy of one that went on, or another process went on with this file, or the page hides changes
+      // that this file may lack. It is of no use, nor what follows it.
       await asked?.drop()
       asked = null
       if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('busy', 'The window could not be staged: the file or its source id is in use elsewhere.')
       if (isCopy) session.hasShakenHands = false
-      else if (!isKnown) showOwnChanges(session, state)
+      else if (!showsAll) showOwnChanges(session, state)
       await shakeHands(session, signal)
     }
     throw new SyncClientError('protocol_error', `A window has more than ${MAX_PAGES_PER_WINDOW} pages.`)

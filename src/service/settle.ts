@@ -2,7 +2,6 @@ import type { Transaction } from 'kysely'
 import { MAX_DECISION_ROUNDS } from '../limits.js'
 import { CatalogChanged } from '../materializer/catalog.js'
 import type { AffectedRow } from '../materializer/delete-effects.js'
-import { strictStatements } from '../materializer/materializer.js'
 import type { RowWrite } from '../materializer/row-write.js'
 import { readColumnNames } from '../materializer/read-catalog.js'
 import type { Metrics } from '../metrics.js'
@@ -13,18 +12,18 @@ import type { Metadata } from '../storage/metadata.js'
 import type { RowState } from '../storage/row-state.js'
 import type { Stream } from '../storage/stream.js'
 import { askHooks, materializersOf, type AppHooks } from './app-hooks.js'
+import { commitAtOnce, lacksColumns, type Lastly } from './at-once.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { completePayloads } from './complete-payloads.js'
 import type { Conclusion } from './conclude.js'
 import { decide, type Judgement, type Known } from './decide.js'
 import { findOrphans } from './orphans.js'
 import { findOwnRows } from './own-rows.js'
-import { mayDiffer } from './read-back.js'
 import type { ParentRow, PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 import { tiesOf, toRowWrites } from './to-row-write.js'
 import type { HookTime } from './in-time.js'
-import { orderWrites, splitIntoRuns } from './write-order.js'
-import { commitAtOnce, writeRows, type Culprit } from './write-rows.js'
+import { orderWrites } from './write-order.js'
+import { writeRows, type Culprit } from './write-rows.js'
 
 export interface SettleContext {
   trx: Transaction<Database>
@@ -38,12 +37,8 @@ export interface SettleContext {
   maxPayloadBytes: number
   metrics: Metrics | null
   spend: Spend
-  /**
-   * How the upload ends. Where nothing needs a look at what became of the rows, its statements go out with theirs and the
-   * transaction is over: a round trip less. A row that the database refuses is NotAtOnce then. Null where the rows are to be
-   * written step by step.
-   */
-  lastly: ((judgement: Judgement) => Promise<Conclusion>) | null
+  /** How the upload ends: where nothing is to be looked at, with the rows and COMMIT. */
+  lastly: Lastly
 }
 
 export interface Settled {
@@ -96,10 +91,8 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
       }
     }
     const outcome = { judgement, failures, inTable, defaulted, states }
-    const statements = context.lastly === null || rows.length === 0 || needsLook(judgement, defaulted) ? null : strictStatements(splitIntoRuns(rows), identity.scope)
-    if (context.lastly !== null && statements !== null) {
-      const committed = await context.lastly(judgement)
-      await commitAtOnce(trx, [...statements, ...committed.statements])
+    const committed = await commitAtOnce(trx, context.lastly, identity.scope, judgement, { rows, defaulted })
+    if (committed !== null) {
       context.metrics?.observe('oversync_upload_rounds', round + 1, {})
       return { ...outcome, affected: [], committed }
     }
@@ -130,16 +123,6 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
   }
 }
 
-/** What the database has made of the rows, or of their tables, is to be asked before they are in the stream. */
-function needsLook ({ writes }: Judgement, defaulted: ReadonlySet<string>): boolean {
-  return writes.some(({ change }) => mayDiffer(change, defaulted) || isOdd(change))
-}
-
-/** It has members for which its table has no column. */
-function isOdd ({ table, unknown }: PreparedChange): boolean {
-  return table.materialize && unknown.length > 0
-}
-
 function withParents (rows: RowWrite[], { writes }: Judgement): Array<{ write: RowWrite, parents: ParentRow[] }> {
   const parents = new Map(writes.map(({ change }) => [change.index, change.parents]))
   return rows.map(write => ({ write, parents: parents.get(write.index) ?? [] }))
@@ -150,7 +133,7 @@ function withParents (rows: RowWrite[], { writes }: Judgement): Array<{ write: R
  * written keep their tables as they are until the end of the transaction.
  */
 async function requireKnownColumns (trx: Transaction<Database>, { writes }: Judgement): Promise<void> {
-  const odd = writes.map(({ change }) => change).filter(isOdd)
+  const odd = writes.map(({ change }) => change).filter(lacksColumns)
   if (odd.length === 0) return
   const tables = new Map(odd.map(({ table: { name, schema, table } }) => [name, { schema, table }]))
   const columns = await readColumnNames(trx, [...tables.values()])

@@ -15,6 +15,7 @@ import { addSource, findSource, type Source } from '../storage/source.js'
 import { ensureStream, type Stream } from '../storage/stream.js'
 import { inTransactionBegunBy, reading } from '../storage/transaction.js'
 import type { AppHooks } from './app-hooks.js'
+import { NotAtOnce } from './at-once.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
 import { conclude } from './conclude.js'
@@ -28,7 +29,6 @@ import { settle } from './settle.js'
 import { uploadReply, type UploadResult } from './upload-reply.js'
 import type { UploadBody } from './upload-body.js'
 import { withCatalog } from './with-catalog.js'
-import { NotAtOnce } from './write-rows.js'
 
 export interface UploadContext {
   db: Kysely<Database>
@@ -60,7 +60,7 @@ export async function upload (context: UploadContext, identity: Required<Identit
     return await answerWithoutApplying(context.db, identity, body, `A batch may have ${context.maxUploadBatchSize} changes.`)
   }
   try {
-    return await withCatalog(context.catalog, async snapshot => await applyAtOnce({ context, identity, body, trusted }, snapshot))
+    return await withCatalog(context.catalog, async snapshot => await applyInFewTrips({ context, identity, body, trusted }, snapshot))
   } catch (error) {
     // Nothing was stored: the same changes go through in smaller batches.
     if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
@@ -69,7 +69,7 @@ export async function upload (context: UploadContext, identity: Required<Identit
 }
 
 /** Applies the batch in as few round trips as there can be; where the database refuses a row, again and step by step, to find out which. */
-async function applyAtOnce (batch: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
+async function applyInFewTrips (batch: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
   try {
     return await apply(batch, snapshot, true)
   } catch (error) {

@@ -5,7 +5,7 @@ import { findUnreadableColumn, writeRun, writeRunsTogether, type AskMaterializer
 import type { Refused, RowWrite } from '../materializer/row-write.js'
 import type { Database } from '../storage/database.js'
 import { asDatabaseError, type DatabaseError } from '../storage/database-error.js'
-import { CONSTRAINTS_SPEAK, sendTogether } from '../storage/pipeline.js'
+import { CONSTRAINTS_SPEAK } from '../storage/pipeline.js'
 import { BatchTooLarge } from './batch-too-large.js'
 import type { Refusal } from './prepare.js'
 import { isRowProblem, isUnreadable, mayBeOrder, mayBePlace, reachesFurther, refusalFor, refusalOf } from './row-problem.js'
@@ -65,23 +65,6 @@ export async function writeRows (context: WriteRowsContext, rows: RowWrite[], ti
   if (foreign.length === 0) return { culprits, affected: remaining }
   await sql`rollback to savepoint oversync_rows`.execute(trx)
   return { culprits: new Map(foreign.map(({ cause, constraint }) => [cause.index, { refusal: reachesFurther(constraint), write: cause, problem: null }])), affected: [] }
-}
-
-/** The database refuses a row of a batch that was to be committed at once. Nothing of it is stored, and who is to blame stays unsaid. */
-export class NotAtOnce extends Error {
-  constructor (cause: unknown) {
-    super('The database refuses a row.', { cause })
-  }
-}
-
-/** Sends the statements that write rows, and those that are the last of the transaction, with COMMIT. */
-export async function commitAtOnce (trx: Transaction<Database>, statements: CompiledQuery[]): Promise<void> {
-  try {
-    await sendTogether(trx, statements, { commits: true })
-  } catch (error) {
-    const problem = asDatabaseError(error)
-    throw problem !== null && isRowProblem(problem) ? new NotAtOnce(error) : error
-  }
 }
 
 /** Writes the rows, or finds who is to blame. What deletions changed is added to `affected`. */

@@ -27,13 +27,16 @@ type Results<Queries extends readonly CompiledQuery[]> = { -readonly [K in keyof
  */
 export async function sendTogether<const Queries extends readonly CompiledQuery<any>[]> (trx: Transaction<Database>, queries: Queries, options: PipelineOptions = { commits: false }): Promise<Results<Queries>> {
   return await trx.getExecutor().provideConnection(async connection => {
-    if (isPipelining(connection)) return await connection.executeTogether(queries, options)
-    const results = []
-    for (const query of queries) results.push(await connection.executeQuery(query))
-    // The COMMIT is Kysely's then, and a constraint that waits for it would not speak to the caller.
-    if (options.commits) await connection.executeQuery(CONSTRAINTS_SPEAK)
-    return results
+    return await (isPipelining(connection) ? connection.executeTogether(queries, options) : executeInTurn(connection, queries, options))
   }) as Results<Queries>
+}
+
+/** Runs statements one after the other. COMMIT is Kysely's then, and a constraint that waits for it would not speak to the caller. */
+export async function executeInTurn (connection: DatabaseConnection, queries: readonly CompiledQuery[], { commits }: PipelineOptions): Promise<Array<QueryResult<any>>> {
+  const results = []
+  for (const query of queries) results.push(await connection.executeQuery<any>(query))
+  if (commits) await connection.executeQuery(CONSTRAINTS_SPEAK)
+  return results
 }
 
 export function isPipelining (connection: DatabaseConnection): connection is PipeliningConnection {

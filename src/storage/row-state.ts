@@ -38,8 +38,8 @@ export function wantedRows (keys: RowKey[]): string {
 export interface StateRow { table_id: number, pk: string, version: string, deleted: boolean, server_id: string, shape: string }
 
 /**
- * The states of the rows that `wanted` names (`wantedRows`) as something to select from; `scopeId` is an expression. A lateral look-up with a limit keeps
- * to the index whatever the planner believes of the table's size.
+ * The states of the rows that `wanted` names (`wantedRows`) as something to select from; `scopeId` is an expression. A lateral
+ * look-up with a limit keeps to the index whatever the planner believes of the table's size.
  */
 export function statesOf (metadata: Metadata, scopeId: RawBuilder<unknown>, wanted: string): RawBuilder<StateRow> {
   return sql`(

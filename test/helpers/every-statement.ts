@@ -1,5 +1,5 @@
 import type { CompiledQuery, Driver } from 'kysely'
-import { CONSTRAINTS_SPEAK, isPipelining } from '../../src/storage/pipeline.js'
+import { executeInTurn, isPipelining } from '../../src/storage/pipeline.js'
 
 export interface Watch {
   /** Sees each statement on its way to the database. What it throws is the statement's error. */
@@ -21,12 +21,7 @@ export function watchStatements (driver: Driver, { before, isClose }: Watch): vo
     if (!isPipelining(connection)) return connection
     const executeTogether = connection.executeTogether.bind(connection)
     connection.executeTogether = async (queries, options) => {
-      const results = []
-      if (isClose()) {
-        for (const query of queries) results.push(await connection.executeQuery<any>(query))
-        if (options.commits) await connection.executeQuery(CONSTRAINTS_SPEAK)
-        return results
-      }
+      if (isClose()) return await executeInTurn(connection, queries, options)
       for (const query of queries) await before(query)
       return await executeTogether(queries, options)
     }

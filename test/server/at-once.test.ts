@@ -115,7 +115,7 @@ t.test('one refused row costs the others nothing, also where statements wait for
 t.test('nothing is committed at once that needs a look at what became of it', async t => {
   const trips = async (options: Partial<OversyncOptions>, schemaSql: string, change: UploadChange): Promise<number> => {
     const { url, sql } = await freshDb(t)
-    await sql.unsafe(`create schema business; ${SCHEMA} ${schemaSql}`)
+    await sql.unsafe(`${SCHEMA} ${schemaSql}`)
     const { client, count } = countTrips(t, url)
     const app = await startApp(t, { tables: TABLES, alone: true, database: client, ...options })
     const phone = caller(app, 'alice')
