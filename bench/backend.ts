@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { randomBytes } from 'node:crypto'
 import postgres, { type Sql } from 'postgres'
 import type { World } from './scenario.js'
-import { createTables } from './tables.js'
+import { createTables, SYNCED_TABLES } from './tables.js'
 
 /** `trips`: how often the server has waited for PostgreSQL. */
 export interface Usage { trips: number, cpuMs: number, rssMb: number, peakMb: number }
@@ -17,7 +17,7 @@ export interface Backend {
   usage: () => Promise<Usage>
 }
 
-const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
+const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url))
 /** More than any scenario has clients. */
 const CONNECTIONS = 33
 
@@ -35,8 +35,8 @@ export async function openBackend ({ stage, onClose }: World): Promise<Backend> 
   const server = fork(SERVER, {
     // SIGINT in a terminal reaches it too; it ends when this process says so.
     detached: true,
-    execArgv: ['--import=tsx', ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
-    env: { ...process.env, NODE_ENV: 'production', DATABASE_URL: url.href },
+    execArgv: profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
+    env: { ...process.env, NODE_ENV: 'production', DATABASE_URL: url.href, BENCH_TABLES: JSON.stringify(SYNCED_TABLES) },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc']
   })
   const ended = once(server, 'exit')

@@ -101,7 +101,11 @@ export function createCore (session: Session): ClientCore {
         if (isAlone && isLeftOpen(session)) endMigration(session)
         return await fn(signal)
       } finally {
-        release()
+        try {
+          session.checkpoints.asUsual()
+        } finally {
+          release()
+        }
       }
     }, signal),
     now (fn) {

@@ -60,6 +60,12 @@ export const MAX_CONFLICTS_KEPT = 10_000
 /** Prepared statements a driver keeps: all of ours for some tens of tables. */
 export const MAX_CACHED_STATEMENTS = 256
 
+/** Rows from which on an exchange is a large one: a batch of so many with random keys writes more pages than SQLite copies at a time by itself. */
+export const MANY_ROWS = 1_000
+
+/** Pages of the WAL (16 MB of 4 kB each) after which SQLite copies it into the file while much is exchanged. The WAL stays as long afterwards. */
+export const RARE_CHECKPOINT_PAGES = 4_000
+
 /** Wait for another connection's write before SQLite says "busy". */
 export const BUSY_TIMEOUT_MS = 5_000
 

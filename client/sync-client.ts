@@ -13,6 +13,7 @@ import { surroundings, type Surroundings } from './loop/surroundings.js'
 import type { SyncEvents } from './news.js'
 import { readOptions, type SyncClientOptions } from './options.js'
 import { adoptExtra } from './sqlite/adopt-extra.js'
+import { Checkpoints } from './sqlite/checkpoints.js'
 import { openFile } from './sqlite/open-file.js'
 import { tableReader, type Session } from './sync/session.js'
 import type { AnyDatabase } from './table-types.js'
@@ -49,6 +50,7 @@ export function openClient<Database = AnyDatabase> (driver: Driver, options: Syn
     introducedAs: null,
     mayChangeServer: settings.onServerChange === 'rebuild',
     unexplained: new Set(),
+    checkpoints: new Checkpoints(driver),
     batchSize: settings.uploadBatchSize,
     onRebuild: () => {},
     afterCommit: () => {},

@@ -36,7 +36,8 @@ export function applyChanges (context: ApplyContext, changes: readonly PageChang
     rows.set(change.key, change)
   }
   for (const [table, rows] of byTable) applyRows(context, table, [...rows.values()], one)
-  at(changes.at(-1)?.serverId ?? 0)
+  const last = changes.at(-1)
+  if (last !== undefined) at(last.serverId)
 }
 
 /** Changes of different rows of one table. */

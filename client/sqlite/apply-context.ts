@@ -48,6 +48,8 @@ export interface ApplyHost {
   refreshTables: () => Tables
   /** The synced tables as they were last read, for what only looks. */
   knownTables: () => Tables
+  /** Whether the file's schema is another than when they were read. */
+  schemaHasChanged: () => boolean
   /** Called before a transaction of the client's ends: its own changes of the schema are no news. */
   schemaIsMine: () => void
   rules: ReadonlyMap<string, TableRule>

@@ -1,6 +1,7 @@
 import { applyTransaction, type ApplyContext, type ApplyCounts, type ApplyHost } from './apply-context.js'
+import type { DownloadPage } from '../http/read-reply.js'
 import { MAX_ECHO_ROUNDS } from '../limits.js'
-import { dropStage, readState, writeState, type RebuildReason } from './client-state.js'
+import { dropStage, readState, writeState, type ClientState, type RebuildReason } from './client-state.js'
 import { applyChanges } from './apply-changes.js'
 import { settleBlocked } from './blocked.js'
 import { settleDangling } from './dangling.js'
@@ -14,7 +15,7 @@ import { removeAbsent } from './remove-absent.js'
 import { readRowState } from './row-state.js'
 import { applyServerState } from './server-row.js'
 import { putShadow, readShadow, shadowRows } from './shadow.js'
-import { comesAgain, laidOutChanges, layOut, stagedPages } from './stage.js'
+import { comesAgain, laidOutChanges, layOut, standsAsAsked, takePages } from './stage.js'
 
 export interface AppliedWindow extends ApplyCounts {
   /** Changes in the window. */
@@ -27,24 +28,25 @@ export interface AppliedWindow extends ApplyCounts {
 export interface Rebuilt extends RebuildCounts { reason: RebuildReason }
 
 /**
- * Applies the staged window: its rows, their versions and the cursor become visible in one transaction. The cursor moves
- * whatever becomes of single rows. null where there is no complete window.
+ * Applies a window, the pages on disk and its last one: its rows, their versions and the cursor become visible in one
+ * transaction. The cursor moves whatever becomes of single rows. null where the file stands elsewhere than when the last page
+ * was asked for.
  */
-export function applyWindow (host: ApplyHost): AppliedWindow | null {
+export function applyWindow (host: ApplyHost, asked: ClientState, last: DownloadPage): AppliedWindow | null {
   const { driver } = host
-  if (readState(driver)?.stage?.complete !== true) return null
+  if (changesNothing(host, asked, last)) return { applied: 0, skipped: 0, shadowed: 0, conflicts: 0, received: 0, cursor: asked.cursor, rebuilt: null }
   let position = 0
   const window = applyTransaction(host, (context, state) => {
-    if (state.stage?.complete !== true) return null
+    if (!standsAsAsked(state, asked)) return null
     let received = 0
     const rebuilt = state.rebuild === null ? null : { reason: state.rebuild, queued: 0, diverged: 0, removed: 0 }
-    if (rebuilt !== null) layOut(driver)
+    if (rebuilt !== null) layOut(driver, last)
     if (rebuilt?.reason === 'history') {
       keepLostShadow(context)
       compareHistories(context, rebuilt)
     }
     const sources = new Set<string>()
-    for (const changes of rebuilt === null ? stagedPages(driver) : laidOutChanges(driver)) {
+    for (const changes of rebuilt === null ? takePages(driver, last) : laidOutChanges(driver)) {
       received += changes.length
       for (const { sourceId } of changes) sources.add(sourceId)
       applyChanges(context, changes, serverId => { position = serverId })
@@ -54,11 +56,22 @@ export function applyWindow (host: ApplyHost): AppliedWindow | null {
     driver.run('insert into _sync_seen (source_id) select value from json_each(?) where true on conflict do nothing', [JSON.stringify([...sources])])
     afterTakingOver(context)
     dropStage(driver)
-    writeState(driver, { cursor: state.stage.until, include_self: 0, recheck: 0, rebuild: null })
-    return { ...context.counts, received, cursor: state.stage.until, rebuilt }
-  }, (table, key) => comesAgain(driver, table, key, position))
+    writeState(driver, { cursor: last.windowUntil, include_self: 0, recheck: 0, rebuild: null })
+    return { ...context.counts, received, cursor: last.windowUntil, rebuilt }
+  }, (table, key) => comesAgain(driver, last, table, key, position))
   if (window !== null) settleUndecided(host, window)
   return window
+}
+
+/**
+ * Most polls: nothing has come, and nothing waits for which the app could have made room. The file is not written for them.
+ * (What was refused waits for something that comes, or for an edit, which the next batch sees.)
+ */
+function changesNothing ({ driver, knownTables, schemaHasChanged }: ApplyHost, asked: ClientState, { changes, windowUntil }: DownloadPage): boolean {
+  const state = readState(driver)
+  if (state === null || !standsAsAsked(state, asked) || schemaHasChanged()) return false
+  return changes.length === 0 && state.stage === null && windowUntil === state.cursor && !state.includeSelf && !state.recheck && state.rebuild === null &&
+    driver.all('select 1 from _sync_shadow where tbl in (select value from json_each(?)) union all select 1 from _sync_lost limit 1', [JSON.stringify([...knownTables().keys()])]).length === 0
 }
 
 /** Conflicts that were too many to be asked about in one transaction (`MAX_QUESTIONS`): as many more transactions as it takes. */

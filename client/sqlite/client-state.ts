@@ -30,7 +30,8 @@ export interface ClientState {
   recheck: boolean
   stamp: number
   progress: number
-  stage: { after: number, until: number, floor: number, complete: boolean } | null
+  /** A window of which pages are on disk, and where the next one goes on. */
+  stage: { after: number, until: number, floor: number } | null
 }
 
 interface StateRow {
@@ -52,13 +53,12 @@ interface StateRow {
   stage_after: number | null
   stage_until: number | null
   stage_floor: number | null
-  stage_complete: number
 }
 
 export function readState (driver: Driver): ClientState | null {
   const row = driver.all<StateRow>(
     `select user_id, scope, given_device_id, source_id, next_change_id, acked_next, epoch, url, rebuild, cursor, include_self, migrating, recheck, stamp, progress,
-            stage_after, stage_until, stage_floor, stage_complete from _sync_client`)[0]
+            stage_after, stage_until, stage_floor from _sync_client`)[0]
   if (row === undefined) return null
   return {
     userId: row.user_id,
@@ -79,7 +79,7 @@ export function readState (driver: Driver): ClientState | null {
     progress: row.progress,
     stage: row.stage_after === null
       ? null
-      : { after: row.stage_after, until: row.stage_until ?? 0, floor: row.stage_floor ?? 0, complete: row.stage_complete === 1 }
+      : { after: row.stage_after, until: row.stage_until ?? 0, floor: row.stage_floor ?? 0 }
   }
 }
 
@@ -100,7 +100,7 @@ export function writeState (driver: Driver, change: StateChange): void {
 export function dropStage (driver: Driver): void {
   driver.run('delete from _sync_page')
   driver.run('delete from _sync_stage')
-  writeState(driver, { stage_after: null, stage_until: null, stage_floor: null, stage_complete: 0 })
+  writeState(driver, { stage_after: null, stage_until: null, stage_floor: null })
 }
 
 /** The next window begins at the start, with this device's own changes. */

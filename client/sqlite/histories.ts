@@ -35,8 +35,8 @@ interface KnownRow {
 }
 
 /**
- * The server was restored or replaced: compares every row whose version this device knows with the staged window, which has
- * all of the new history, before the window is applied.
+ * The server was restored or replaced: compares every row whose version this device knows with the window as it is laid out, which
+ * has all of the new history, before the window is applied.
  *
  * - The window has the known version with the known content: the server knows what we know, and maybe more. Nothing to do.
  * - It ends before the known version, or has nothing of the row: the server lost it. The row, or its deletion, becomes
@@ -89,9 +89,9 @@ function compareRow (context: ApplyContext, table: TableInfo, known: KnownRow, c
     counts.queued++
     return
   }
-  const last = staged(context, known.last_id)
+  const last = laidOut(context, known.last_id)
   if (known.same_id !== null) {
-    const same = staged(context, known.same_id)
+    const same = laidOut(context, known.same_id)
     // Triggers were away for a while: the difference is an edit that was missed, see recheck.ts, which notes it when the window is applied.
     if (context.recheck && !isEdited && known.deleted === 0 && !same.deleted) return
     if (!isSame(driver, table, known, before, same)) diverge(context, table, known, before, last, counts)
@@ -151,7 +151,7 @@ function tryRead (table: TableInfo, { key }: KnownRow, { payload }: ServerState)
   }
 }
 
-function staged ({ driver }: ApplyContext, serverId: number): ServerState {
+function laidOut ({ driver }: ApplyContext, serverId: number): ServerState {
   const [row] = driver.all<{ server_version: number, deleted: number, payload: string | null }>(
     'select server_version, deleted, payload from _sync_stage where server_id = ?', [serverId])
   return { version: row?.server_version ?? 0, deleted: row?.deleted === 1, payload: row?.payload ?? null }

@@ -38,12 +38,15 @@ const STATE = 'r.server_version, r.deleted, r.extra, r.json_columns'
 const hasNoise = (books: readonly string[]): string =>
   ['false', ...books.map(book => `exists (select 1 from ${book} as n where n.tbl = x.tbl and n.key = x.key)`)].join(' or ')
 const LOOK = `select ${STATE}, not (${hasNoise(NOISE)}) as is_quiet from (select ? as tbl, ? as key) as x left join _sync_row as r on r.tbl = x.tbl and r.key = x.key`
-const HAS_NOISE = NOISE.map(book => `select '${book}' as book where exists (select 1 from ${book} where tbl = ?)`).join(' union all ')
+const ALL_BOOKS = [...NOISE, '_sync_row']
+const NOTED_IN = ALL_BOOKS.map(book => `select '${book}' as book where exists (select 1 from ${book} where tbl = ?)`).join(' union all ')
 
 /** The same for many rows of a table: those of which anything is known, by key. */
 export function lookAtRows (driver: Driver, table: string, keys: readonly string[]): Map<string, RowLook> {
+  const noted = driver.all<{ book: string }>(NOTED_IN, ALL_BOOKS.map(() => table)).map(({ book }) => book)
+  if (noted.length === 0) return new Map()
   // Where nothing at all is noted of the table, no row is looked up there.
-  const books = driver.all<{ book: string }>(HAS_NOISE, NOISE.map(() => table)).map(({ book }) => book)
+  const books = NOISE.filter(book => noted.includes(book))
   const rows = driver.all<{ key: string, is_quiet: number, server_version: number | null } & Omit<StateRow, 'server_version'>>(
     `select * from (
        select x.key, ${STATE}, not (${hasNoise(books)}) as is_quiet from (select t.tbl, k.value as key from (select ? as tbl) as t cross join json_each(?) as k) as x

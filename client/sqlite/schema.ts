@@ -25,10 +25,9 @@ create table _sync_client (
   recheck integer not null default 0,          -- edits may have been missed: the next window looks for them
   stamp integer not null default 0,            -- counts the client's own transactions over rows
   progress integer not null default 0,         -- the last stamp at which a server row was taken over
-  stage_after integer,                         -- the window being staged: null for none
+  stage_after integer,                         -- where the window on its way goes on: null where no page of it is here
   stage_until integer,
-  stage_floor integer,
-  stage_complete integer not null default 0
+  stage_floor integer
 ) strict;
 
 -- Tables that have been opened once: their older rows are queued. shape: the form of their images. is_gone: 1: dropped; 2: there, but left
@@ -113,7 +112,7 @@ create table _sync_lost (tbl text not null, key text not null, payload text not 
 -- Sources whose changes this device has seen: after a restore they tell the old history from what came since.
 create table _sync_seen (source_id text primary key) strict, without rowid;
 
--- The window on its way, page by page: each reply as it came, by its last position.
+-- The window on its way, page by page, but for its last: each reply as it came, by its last position.
 create table _sync_page (last_id integer primary key, reply text not null) strict;
 
 -- Working space of the transaction that applies it, where single changes must be found: the window once more, change by change.

@@ -1,15 +1,15 @@
-import { afterTakingOver, applyWindow, type Rebuilt } from '../sqlite/apply.js'
+import { afterTakingOver, type Rebuilt } from '../sqlite/apply.js'
 import { applyTransaction } from '../sqlite/apply-context.js'
 import { dropStage, writeState } from '../sqlite/client-state.js'
 import { beginRebuild } from '../sqlite/rebuild.js'
 import { transact } from '../sqlite/transaction.js'
+import { fetchWindow } from './fetch-window.js'
 import { shakeHands } from './handshake.js'
 import { throughRebuilds } from './history.js'
 import { stateOf, type Session } from './session.js'
-import { stageWindow } from './stage-window.js'
 
 export interface DownloadReport {
-  /** Pages that were fetched; 0 where a window that was staged before a crash was applied. */
+  /** Pages that were fetched; those that a call before this one had put on disk do not count. */
   pages: number
   /** Changes in the window. */
   received: number
@@ -28,8 +28,8 @@ export interface DownloadReport {
 }
 
 /**
- * One window: pages are put on disk until the last is there, then all is applied in one transaction. After a crash between
- * pages the next call goes on with the page that is missing; after one between the last page and applying, it applies.
+ * One window: pages are put on disk until the last comes, and then all is applied in one transaction. After a crash the next
+ * call goes on with the page that is missing.
  */
 export async function downloadWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {
   return await throughRebuilds(session, signal, async () => {
@@ -45,11 +45,9 @@ export async function finishRebuild (session: Session, signal: AbortSignal | und
 }
 
 async function takeWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<DownloadReport> {
-  const pages = await stageWindow(session, limit, signal)
-  const window = applyWindow(session)
-  if (window === null) return { pages, received: 0, applied: 0, skipped: 0, shadowed: 0, conflicts: 0, cursor: stateOf(session).cursor, rebuilt: null }
+  const window = await fetchWindow(session, limit, signal)
   if (window.rebuilt !== null) session.onRebuild({ ...window.rebuilt, phase: 'done' })
-  return { pages, ...window }
+  return window
 }
 
 /** Everything from the start, this device's own changes included; local edits are kept and merged. */

@@ -5,6 +5,7 @@ import type { Transport } from '../http/transport.js'
 import type { SyncProgress } from '../news.js'
 import type { Settings } from '../options.js'
 import type { ApplyHost } from '../sqlite/apply-context.js'
+import type { Checkpoints } from '../sqlite/checkpoints.js'
 import type { Tables } from '../sqlite/open-file.js'
 import { prepareTables } from '../sqlite/prepare-tables.js'
 import type { Rebuilt } from '../sqlite/apply.js'
@@ -17,6 +18,7 @@ export interface Session extends ApplyHost {
   readonly driver: Driver
   settings: Settings
   readonly transport: Transport
+  readonly checkpoints: Checkpoints
   /** A migration of this client's that could not be ended yet: the tables as they are after it. */
   unfinished: Settings | null
   /** For whom this client speaks; null until somebody is signed in. */
@@ -47,14 +49,16 @@ export function useTables (session: Session, settings: Settings, tables: Tables)
 }
 
 /** Reads the tables again where the file's schema has changed since: another process, or the app, may have altered them. */
-export function tableReader (driver: Driver, settings: Settings, opened: Tables): Pick<Session, 'refreshTables' | 'knownTables' | 'schemaIsMine'> {
+export function tableReader (driver: Driver, settings: Settings, opened: Tables): Pick<Session, 'refreshTables' | 'knownTables' | 'schemaHasChanged' | 'schemaIsMine'> {
   const schemaVersion = (): number => driver.all<{ schema_version: number }>('pragma main.schema_version')[0]?.schema_version ?? 0
   let tables = opened
   let seen = schemaVersion()
+  const schemaHasChanged = (): boolean => schemaVersion() !== seen
   return {
+    schemaHasChanged,
     refreshTables () {
       // `seen` moves when the transaction is about to end: where it is rolled back, this is done again.
-      if (schemaVersion() !== seen) tables = prepareTables(driver, settings, false)
+      if (schemaHasChanged()) tables = prepareTables(driver, settings, false)
       return tables
     },
     knownTables: () => tables,

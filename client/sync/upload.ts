@@ -58,11 +58,12 @@ async function uploadBatch (session: Session, signal: AbortSignal | undefined, l
   const sent = line?.take() ?? sendFirst(session, signal)
   if (sent === null) return report(0, null, countHeld(session) - heldBefore)
   try {
-    const { ids } = sent
+    const { ids, isFull } = sent
+    session.checkpoints.afterMany(ids.length)
     const reply = await sent.reply
     if (reply === 'too-large' || isTooLarge(reply)) return report(0, null, makeSmaller(session, ids))
     requireOnward(session, ids, reply)
-    if (line !== null && sent.isFull && isPlain(ids, reply)) {
+    if (line !== null && isFull && isPlain(ids, reply)) {
       line.put(sendNext(session, ids.at(-1) as number, signal))
       await otherTasks()
     }

@@ -1,4 +1,4 @@
-// B4, B14, D2, D6, J1, K2, K3, L3, P11, P13, P14: staging a window and applying it.
+// B4, B14, D2, D6, J1, K2, K3, L3, P11, P13, P14: fetching a window and applying it.
 import t from 'tap'
 import { createDevice, id } from './device.js'
 import { FakeServer, reply } from './fake-server.js'
@@ -250,7 +250,7 @@ t.test('pages that break the contract change nothing', async t => {
   }
 })
 
-t.test('a window of 20,000 rows is staged and applied', async t => {
+t.test('a window of 20,000 rows comes in pages and is applied', async t => {
   const server = new FakeServer()
   const device = createDevice(t, { server })
   for (let n = 0; n < 20_000; n++) server.write('authors', id(n), author(n, 'n', `mail${n}`))

@@ -192,13 +192,15 @@ export class FakeServer {
     const includeSelf = query.get('include_self') === 'true'
     const found = this.log.filter(entry => entry.serverId > after && entry.serverId <= until && (includeSelf || entry.source !== source))
     const page = found.slice(0, limit)
-    const hasMore = found.length > limit
+    // As the real one: a full page ends with its last change, whether or not anything but the caller's own follows.
+    const last = page.at(-1)
+    const hasMore = page.length === limit && last !== undefined && last.serverId < until
     const changes = page.map(entry => {
       const op = entry.payload === null ? 'DELETE' : entry.version === 1 ? 'INSERT' : 'UPDATE'
       const payload = entry.payload === null ? '' : `"payload":${entry.payload},`
       return `{"server_id":${entry.serverId},"schema":"business","table":"${entry.table}","op":"${op}","pk":${JSON.stringify(entry.pk)},${payload}"server_version":${entry.version},"deleted":${entry.payload === null},"source_id":"${entry.source}","source_change_id":${entry.id},"ts":"2026-01-01T00:00:00Z"}`
     })
-    const nextAfter = hasMore ? page.at(-1)?.serverId : until
+    const nextAfter = hasMore ? last.serverId : until
     return reply(200, `{"changes":[${changes.join(',')}],"has_more":${hasMore},"next_after":${nextAfter},"window_until":${until},"floor":${this.floor},${this.#identity(source)}}`)
   }
 }

@@ -1,6 +1,6 @@
 import postgres, { type Sql } from 'postgres'
 import type { Test } from 'tap'
-import { countingSockets } from './counting-socket.js'
+import { countingSockets } from './counting-socket.mjs'
 
 export interface Counted {
   /** One connection, over which everything is counted. */

@@ -103,17 +103,20 @@ export const DEFECTS: Defect[] = [
     name: 'the cursor is stored outside the transaction',
     from: 90,
     changes: [
-      { file: 'client/sqlite/apply.ts', find: "import { comesAgain, laidOutChanges, layOut, stagedPages } from './stage.js'", replace: "import { comesAgain, laidOutChanges, layOut, stagedPages } from './stage.js'\nimport { transact } from './transaction.js'" },
+      {
+        file: 'client/sqlite/apply.ts',
+        find: "import { comesAgain, laidOutChanges, layOut, standsAsAsked, takePages } from './stage.js'",
+        replace: "import { comesAgain, laidOutChanges, layOut, windowPages } from './stage.js'\nimport { transact } from './transaction.js'"
+      },
       {
         file: 'client/sqlite/apply.ts',
         find: 'let position = 0',
         replace: `let position = 0
-  const { stage } = readState(driver)
-  const staged = [...stagedPages(driver)]
-  if (readState(driver).rebuild === null) transact(driver, () => { dropStage(driver); writeState(driver, { cursor: stage.until }) })`
+  const pages = [...windowPages(driver, last)]
+  if (asked.rebuild === null) transact(driver, () => { dropStage(driver); writeState(driver, { cursor: last.windowUntil }) })`
       },
-      { file: 'client/sqlite/apply.ts', find: 'if (state.stage?.complete !== true) return null\n    let', replace: 'state.stage = stage\n    let' },
-      { file: 'client/sqlite/apply.ts', find: 'of rebuilt === null ? stagedPages(driver) : laidOutChanges(driver)) {', replace: 'of rebuilt === null ? staged : laidOutChanges(driver)) {' }
+      { file: 'client/sqlite/apply.ts', find: '    if (!standsAsAsked(state, asked)) return null\n', replace: '' },
+      { file: 'client/sqlite/apply.ts', find: 'of rebuilt === null ? takePages(driver, last) : laidOutChanges(driver)) {', replace: 'of rebuilt === null ? pages : laidOutChanges(driver)) {' }
     ]
   },
   {

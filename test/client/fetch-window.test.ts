@@ -1,4 +1,5 @@
 // The pages of a window: the next is asked for before the one that came is put on disk.
+import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
 import type { Fetch } from '../../client/index.js'
 import { createDevice, id, type Device } from './device.js'
@@ -88,6 +89,101 @@ t.test('where a page cannot be put on disk, the request for the next one ends wi
   await t.rejects(device.client.downloadOnce(2), { code: 'constraint' })
   t.equal(ahead.isAborted, true)
   t.equal(staged(device), 0)
+})
+
+t.test('a window that cannot be applied stays on disk as far as it came, and its last page is fetched again', async t => {
+  const { server, device } = build(t)
+  device.db.exec("create temp trigger full before insert on main._sync_row begin select raise(abort, 'Full.'); end")
+  await t.rejects(device.client.downloadOnce(2), { code: 'constraint' })
+  t.equal(staged(device), 2)
+  t.same(device.all('select * from authors'), [])
+  device.db.exec('drop trigger full')
+  t.match(await device.client.downloadOnce(2), { pages: 1, received: 6, applied: 6, cursor: 6 })
+  t.same(asked(server, 'after'), ['0', '2', '4', '4'])
+  t.equal(staged(device), 0)
+})
+
+/** How many commits changed the file meanwhile, as another connection to it sees it. */
+async function writesOf ({ file, driver }: Device, work: () => Promise<unknown>): Promise<number> {
+  const other = new Database(file)
+  const version = (): unknown => other.pragma('data_version', { simple: true })
+  const { exec } = driver
+  let [writes, last] = [0, version()]
+  driver.exec = sql => {
+    exec(sql)
+    const now = version()
+    if (now !== last) writes++
+    last = now
+  }
+  await work()
+  driver.exec = exec
+  other.close()
+  return writes
+}
+
+t.test('a window of one page is written at once, and a poll that finds nothing writes nothing', async t => {
+  const { server, device } = build(t)
+  await device.client.syncOnce()
+  server.write('authors', id(1), { id: id(1), name: 'Renamed', email: null })
+  t.equal(await writesOf(device, async () => { t.match(await device.client.syncOnce(), { download: { pages: 1, applied: 1 } }) }), 1)
+  t.equal(await writesOf(device, async () => { t.match(await device.client.syncOnce(), { download: { pages: 1, received: 0, cursor: 7 } }) }), 0)
+})
+
+t.test('a poll that finds nothing tries again what could not be shown, and writes nothing for what was refused or has no table', async t => {
+  const { server, device } = build(t)
+  await device.client.syncOnce()
+  server.refuse = () => ({ reason: 'rejected' })
+  device.db.prepare('insert into authors (id, name) values (?, ?)').run(id(9), 'refused')
+  server.write('elsewhere', id(1), { id: id(1) })
+  t.match(await device.client.syncOnce(), { upload: { held: 1 }, download: { shadowed: 1 } })
+  t.equal(await writesOf(device, async () => { await device.client.syncOnce() }), 0)
+  device.db.exec('create unique index one_name on authors (name)')
+  server.write('authors', id(7), { id: id(7), name: 'Author 1', email: null })
+  t.match(await device.client.downloadOnce(), { shadowed: 1 })
+  device.db.exec(`delete from authors where id = '${id(1)}'`)
+  t.match(await device.client.downloadOnce(), { received: 0, applied: 1 })
+  t.same(device.all('select name from authors where id = ?', id(7)), [{ name: 'Author 1' }])
+})
+
+t.test('a poll that finds nothing is no answer where the file was given to somebody else meanwhile, nor after a change of the schema', async t => {
+  let give = (): void => {}
+  const { device } = build(t, () => { give() })
+  await device.client.syncOnce()
+  device.db.exec(`drop trigger _sync_authors_after_insert; insert into authors (id, name) values ('${id(8)}', 'unseen')`)
+  await device.client.downloadOnce()
+  t.same(device.pending(), [`authors:${id(8)}`], 'the triggers are put back, and what they missed is found')
+  give = () => { device.db.exec("update _sync_client set user_id = 'bob', cursor = 0, include_self = 1") }
+  await t.rejects(device.client.downloadOnce(), { code: 'wrong_user' })
+})
+
+t.test('a window may end with a page that has nothing but what the device has itself: it is as if that page were not there', async t => {
+  const server = new FakeServer()
+  const device = createDevice(t, { server })
+  device.db.exec('create unique index one_name on authors (name)')
+  for (const n of [1, 2]) server.write('authors', id(n), { id: id(n), name: 'A', email: null })
+  device.db.prepare('insert into posts (id, title) values (?, ?)').run(id(3), 'own')
+  await device.client.uploadOnce()
+  t.match(await device.client.downloadOnce(2), { pages: 2, received: 2, applied: 1, shadowed: 1, cursor: 3 })
+  t.same(device.all('select id from authors'), [{ id: id(1) }], 'the second cannot be shown, and the first does not make way for it')
+  t.same(device.all('select key from _sync_parked'), [])
+})
+
+t.test('a page without the device\'s own changes is not taken where they are wanted since', async t => {
+  const { server, device } = build(t, (n, device) => {
+    // Another process wants everything from the start.
+    if (n === 1) device.db.exec('update _sync_client set include_self = 1')
+  })
+  t.match(await device.client.downloadOnce(), { applied: 6 })
+  t.same(asked(server, 'include_self'), ['false', 'true'])
+})
+
+t.test('a large window leaves little free room in the file', async t => {
+  const server = new FakeServer()
+  for (let n = 1; n <= 400; n++) server.write('authors', id(n), { id: id(n), name: 'x'.repeat(2_000), email: null })
+  const device = createDevice(t, { server })
+  t.match(await device.client.downloadOnce(20), { pages: 20, applied: 400 })
+  const [pages, free] = ['page_count', 'freelist_count'].map(name => device.db.pragma(name, { simple: true }) as number) as [number, number]
+  t.ok(free < pages / 5, `${free} of ${pages} pages are free`)
 })
 
 /** A device that has sent a row and not heard of it, for its request or the reply is lost until it is mended. */

@@ -2,6 +2,8 @@ import { SyncClientError } from '../errors.js'
 import { checkPage, readDownloadPage, type DownloadPage } from '../http/read-reply.js'
 import type { DownloadQuery } from '../http/wire.js'
 import { MAX_PAGES_PER_WINDOW, MAX_WINDOW_RESTARTS } from '../limits.js'
+import type { SyncProgress } from '../news.js'
+import { applyWindow, type AppliedWindow } from '../sqlite/apply.js'
 import { dropStage, readState, writeState, type ClientState } from '../sqlite/client-state.js'
 import { stagePage } from '../sqlite/stage.js'
 import { transact } from '../sqlite/transaction.js'
@@ -12,18 +14,22 @@ import { assertSameIdentity, stateOf, type Session } from './session.js'
 /** A page that was asked for, and the file's state for which it was. */
 interface AskedPage extends Ahead<string> { by: string }
 
+export interface FetchedWindow extends AppliedWindow {
+  /** Pages that were fetched for it. */
+  pages: number
+}
+
 /**
- * Puts the pages of a window on disk until the last is there; returns how many. The page that follows is asked for before the
- * one that came is put down, as the file will stand then: where it stands otherwise, that page is asked for anew.
+ * Puts the pages of a window on disk, and with the last of them applies it. The page that follows is asked for before the one
+ * that came is put down, as the file will stand then: where it stands otherwise, that page is asked for anew.
  */
-export async function stageWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<number> {
+export async function fetchWindow (session: Session, limit: number, signal: AbortSignal | undefined): Promise<FetchedWindow> {
   let restarts = 0
   let lastAfter = -1
   let asked: AskedPage | null = null
   try {
     for (let pages = 0; pages < MAX_PAGES_PER_WINDOW;) {
       const state = stateOf(session)
-      if (state.stage?.complete === true) return pages
       const after = state.stage?.after ?? state.cursor
       // Another process on this file moves the window on just as well.
       if (after > lastAfter) restarts = 0
@@ -38,20 +44,26 @@ export async function stageWindow (session: Session, limit: number, signal: Abor
       checkPage(page, after)
       const isCopy = page.nextChangeId > state.ownNext
       const showsAll = page.nextChangeId <= state.ackedNext || state.includeSelf
+      const progress: SyncProgress = { phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor }
       if (!isCopy && showsAll && page.hasMore) {
+        session.checkpoints.afterMany(page.changes.length)
         asked = ask(session, staged(state, page), limit, signal)
         await otherTasks()
-      }
-      if (!isCopy && showsAll && stagePage(session.driver, state, page)) {
-        pages++
-        session.onProgress({ phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor })
-        continue
+        if (stagePage(session.driver, state, page)) {
+          pages++
+          session.onProgress(progress)
+          continue
+        }
+      } else if (!isCopy && showsAll) {
+        session.onProgress(progress)
+        const window = applyWindow(session, state, page)
+        if (window !== null) return { pages: pages + 1, ...window }
       }
       // The file is a copy of one that went on, or another process went on with this file, or the page hides changes
       // that this file may lack. It is of no use, nor what follows it.
       await asked?.drop()
       asked = null
-      if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('busy', 'The window could not be staged: the file or its source id is in use elsewhere.')
+      if (++restarts > MAX_WINDOW_RESTARTS) throw new SyncClientError('busy', 'The window could not be fetched: the file or its source id is in use elsewhere.')
       if (isCopy) session.hasShakenHands = false
       else if (!showsAll) showOwnChanges(session, state)
       await shakeHands(session, signal)
@@ -101,5 +113,5 @@ function queryOf ({ settings }: Session, state: ClientState, limit: number): Dow
 
 /** As `stagePage` will leave the file. */
 function staged (state: ClientState, page: DownloadPage): ClientState {
-  return { ...state, stage: { after: page.nextAfter, until: page.windowUntil, floor: state.stage?.floor ?? page.floor, complete: !page.hasMore } }
+  return { ...state, stage: { after: page.nextAfter, until: page.windowUntil, floor: state.stage?.floor ?? page.floor } }
 }
