@@ -177,6 +177,18 @@ t.test('a page without the device\'s own changes is not taken where they are wan
   t.same(asked(server, 'include_self'), ['false', 'true'])
 })
 
+t.test('a window that is on disk to its end, as the version before left it, is applied with the empty page behind it', async t => {
+  const { server, device } = build(t)
+  device.db.exec("create temp trigger full before insert on main._sync_row begin select raise(abort, 'Full.'); end")
+  await t.rejects(device.client.downloadOnce(2), { code: 'constraint' })
+  device.db.exec('drop trigger full')
+  const last = await server.fetch('http://server.test/sync/download?after=4&until=6&limit=2', { headers: { 'oversync-source-id': 'phone' } })
+  device.db.prepare('insert into _sync_page (last_id, reply) values (6, ?)').run(await last.text())
+  device.db.exec('update _sync_client set stage_after = 6')
+  t.match(await device.client.downloadOnce(2), { pages: 1, received: 6, applied: 6, cursor: 6 })
+  t.match(device.all('select count(*) as n from authors'), [{ n: 6 }])
+})
+
 t.test('a large window leaves little free room in the file', async t => {
   const server = new FakeServer()
   for (let n = 1; n <= 400; n++) server.write('authors', id(n), { id: id(n), name: 'x'.repeat(2_000), email: null })
