@@ -37,7 +37,7 @@ export class Checkpoints {
         this.#driver.all('pragma main.wal_checkpoint(passive)')
       }
     } catch {
-      // A later commit does it: the app is inside a transaction, the disk is full. Or the app has closed the connection.
+      // A commit does it once the WAL is long enough: the app is inside a transaction, the disk is full. Or the app has closed the connection.
     }
     this.#usual = null
   }

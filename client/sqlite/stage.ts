@@ -28,7 +28,7 @@ export function stagePage (driver: Driver, asked: ClientState, page: DownloadPag
 
 /** Whether a page that was asked for in one state of the file goes on from the other; another process may have gone on meanwhile. */
 export function standsAsAsked (state: ClientState, asked: ClientState): boolean {
-  return state.cursor === asked.cursor && state.sourceId === asked.sourceId && state.epoch === asked.epoch && state.userId === asked.userId && state.rebuild === asked.rebuild &&
+  return state.cursor === asked.cursor && state.sourceId === asked.sourceId && state.epoch === asked.epoch && state.userId === asked.userId && state.scope === asked.scope && state.rebuild === asked.rebuild &&
     state.includeSelf === asked.includeSelf && state.stage?.after === asked.stage?.after && state.stage?.until === asked.stage?.until
 }
 

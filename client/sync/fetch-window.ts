@@ -44,8 +44,9 @@ export async function fetchWindow (session: Session, limit: number, signal: Abor
       checkPage(page, after)
       const isCopy = page.nextChangeId > state.ownNext
       const showsAll = page.nextChangeId <= state.ackedNext || state.includeSelf
+      const isOfUse = !isCopy && showsAll
       const progress: SyncProgress = { phase: 'download', done: page.nextAfter - state.cursor, total: page.windowUntil - state.cursor }
-      if (!isCopy && showsAll && page.hasMore) {
+      if (isOfUse && page.hasMore) {
         session.checkpoints.afterMany(page.changes.length)
         asked = ask(session, staged(state, page), limit, signal)
         await otherTasks()
@@ -54,7 +55,7 @@ export async function fetchWindow (session: Session, limit: number, signal: Abor
           session.onProgress(progress)
           continue
         }
-      } else if (!isCopy && showsAll) {
+      } else if (isOfUse) {
         session.onProgress(progress)
         const window = applyWindow(session, state, page)
         if (window !== null) return { pages: pages + 1, ...window }

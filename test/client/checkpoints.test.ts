@@ -89,7 +89,7 @@ t.test('what the app sets meanwhile stays', async t => {
   t.equal(setting(device), 0)
 })
 
-t.test('where the app is inside a transaction when the exchange ends, its next commit copies the WAL', async t => {
+t.test('where the app is inside a transaction when the exchange ends, the connection is as it was all the same', async t => {
   const { device, server } = build(t)
   fill(server, 1_700)
   const { pages } = await device.client.downloadOnce()

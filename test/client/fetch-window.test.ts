@@ -189,6 +189,12 @@ t.test('a window that is on disk to its end, as the version before left it, is a
   t.match(device.all('select count(*) as n from authors'), [{ n: 6 }])
 })
 
+t.test('a page of one stream is not applied where the file was given to another one of the same user meanwhile', async t => {
+  const { device } = build(t, (_, device) => { device.db.exec("update _sync_client set scope = 'team'") })
+  await t.rejects(device.client.downloadOnce(), { code: 'wrong_user' })
+  t.same(device.all('select * from authors'), [])
+})
+
 t.test('a large window leaves little free room in the file', async t => {
   const server = new FakeServer()
   for (let n = 1; n <= 400; n++) server.write('authors', id(n), { id: id(n), name: 'x'.repeat(2_000), email: null })
