@@ -6,8 +6,8 @@ import postgres, { type Sql } from 'postgres'
 import type { World } from './scenario.js'
 import { createTables, SYNCED_TABLES } from './tables.js'
 
-/** `trips`: how often the server has waited for PostgreSQL. */
-export interface Usage { trips: number, cpuMs: number, rssMb: number, peakMb: number }
+/** `shortUploads`: how many uploads took one round trip to PostgreSQL. */
+export interface Usage { shortUploads: number, cpuMs: number, rssMb: number, peakMb: number }
 
 /** A server in a process of its own, over a database of its own. */
 export interface Backend {

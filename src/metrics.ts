@@ -39,6 +39,7 @@ export const METRICS = {
   oversync_queued_uploads: { type: 'gauge', unit: 'uploads', labels: {}, help: 'Uploads that wait for their turn in this process.' },
   oversync_uploads_at_work: { type: 'gauge', unit: 'uploads', labels: {}, help: 'Uploads that are being judged in this process.' },
   oversync_transaction_retries_total: { type: 'counter', unit: 'retries', labels: { reason: ['deadlock', 'lock_timeout', 'serialization', 'forgotten_statement'] }, help: 'Upload transactions that PostgreSQL undid for a reason that passes, and that were run again, by reason.' },
+  oversync_uploads_judged_total: { type: 'counter', unit: 'uploads', labels: { by: ['assumption', 'reading'] }, help: 'Uploads that were judged, by what: by what most of them find, which the database found to be so, or by what was read first.' },
   oversync_upload_rounds: { type: 'histogram', unit: 'rounds', labels: {}, buckets: [1, 2, 3, 4, 6, 8, 16, 32], help: 'Times that a batch was judged until the database refused nothing more of it.' }
 } as const satisfies Record<string, MetricSpec>
 

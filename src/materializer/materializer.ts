@@ -1,11 +1,12 @@
 import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
+import { IS_AS_ASSUMED } from '../storage/append-where-assumed.js'
 import { asDatabaseError } from '../storage/database-error.js'
 import { sendTogether } from '../storage/pipeline.js'
 import { traitsOf, withTraits } from '../storage/statement-traits.js'
 import { findAffected, type AffectedRow } from './delete-effects.js'
 import type { Refused, RowWrite } from './row-write.js'
-import { deleteStatement, insertStatement, ownedStatement, presentStatement, probeStatement, updateStatement } from './statements.js'
+import { deleteStatement, insertStatement, ownedStatement, presentStatement, probeStatement, updateStatement, type Strictness } from './statements.js'
 import { isWritable, type ColumnSpec, type TableSpec } from './table-spec.js'
 
 /** How the statements of a run are ordered. The first fits nearly always; the others serve rows that hand a unique value on. */
@@ -59,10 +60,10 @@ export async function writeRunsTogether ({ trx, scope }: WriteContext, runs: Row
  * The statements that write runs of rows, for one round trip with COMMIT: each fails where it has not written all of its rows,
  * so that the transaction fails with it. Null where the rows cannot be written without a look at anything in between.
  */
-export function strictStatements (runs: RowWrite[][], scope: string): CompiledQuery[] | null {
+export function strictStatements (runs: RowWrite[][], scope: string, strictness: Exclude<Strictness, 'lenient'> = 'strict'): CompiledQuery[] | null {
   const groups = plainGroups(runs)
   if (groups === null) return null
-  const statements = groups.map(group => failUnlessAll(group, groupStatement(group, scope, true)))
+  const statements = groups.map(group => failUnlessAll(group, groupStatement(group, scope, strictness), strictness))
   // Rows of different statements may need each other, in either direction.
   return statements.length > 1 ? [CONSTRAINTS_WAIT, ...statements] : statements
 }
@@ -70,11 +71,12 @@ export function strictStatements (runs: RowWrite[][], scope: string): CompiledQu
 const CONSTRAINTS_WAIT = CompiledQuery.raw('set constraints all deferred')
 
 /** A row that is not there any more is as deleted as it should be. */
-function failUnlessAll (group: RowWrite[], query: CompiledQuery): CompiledQuery {
+function failUnlessAll (group: RowWrite[], query: CompiledQuery, strictness: Strictness): CompiledQuery {
   if (group[0]?.verb === 'delete') return query
   const { sql: text, parameters } = query
   // The cast of a text that is no integer is the one way to raise an error from within an expression.
-  const counted = `with written as (${text}) select case when count(*) = $${parameters.length + 1}::int then 0 else ('oversync: rows written: ' || count(*))::int end as missing from written`
+  const expected = strictness === 'strict' ? '' : ` * (${IS_AS_ASSUMED})::int`
+  const counted = `with written as (${text}) select case when count(*) = $${parameters.length + 1}::int${expected} then 0 else ('oversync: rows written: ' || count(*))::int end as missing from written`
   return withTraits(CompiledQuery.raw(counted, [...parameters, group.length]), traitsOf(query))
 }
 
@@ -95,18 +97,18 @@ function needsExplaining ({ owner, mayKeep }: TableSpec): boolean {
   return owner !== null || mayKeep
 }
 
-/** The statement that writes rows of one table, verb and set of columns. `strict`: fails where a key is taken. */
-function groupStatement (group: RowWrite[], scope: string, strict = false): CompiledQuery<{ pk: string }> {
+/** The statement that writes rows of one table, verb and set of columns. */
+function groupStatement (group: RowWrite[], scope: string, strictness: Strictness = 'lenient'): CompiledQuery<{ pk: string }> {
   const { table, verb, columns } = group[0] as RowWrite
   const owner = table.owner === null ? [] : [scope]
   const keys = JSON.stringify(group.map(({ pk }) => pk))
-  if (verb === 'delete') return CompiledQuery.raw(deleteStatement(table), [keys, ...owner]) as CompiledQuery<{ pk: string }>
+  if (verb === 'delete') return CompiledQuery.raw(deleteStatement(table, strictness), [keys, ...owner]) as CompiledQuery<{ pk: string }>
   const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
   const parameters = [payloads, keys, ...owner]
-  if (verb === 'update') return CompiledQuery.raw(updateStatement(table, columns), parameters) as CompiledQuery<{ pk: string }>
+  if (verb === 'update') return CompiledQuery.raw(updateStatement(table, columns, strictness), parameters) as CompiledQuery<{ pk: string }>
   const isWhole = columns.filter(name => isWritable(table, name)).length === writableColumns(table)
   // A name for each table and no more: other sets of columns are as many as devices like. Nothing here is for the planner to choose, unless a policy or a rule adds to it.
-  return withTraits(CompiledQuery.raw(isWhole ? wholeInsertOf(table, strict) : insertStatement(table, columns, strict), parameters) as CompiledQuery<{ pk: string }>, { named: isWhole && !table.mayKeep })
+  return withTraits(CompiledQuery.raw(isWhole ? wholeInsertOf(table, strictness) : insertStatement(table, columns, strictness), parameters) as CompiledQuery<{ pk: string }>, { named: isWhole && !table.mayKeep })
 }
 
 function writableColumns (table: TableSpec): number {
@@ -115,12 +117,12 @@ function writableColumns (table: TableSpec): number {
   return count
 }
 
-const WHOLE_INSERTS = { strict: new WeakMap<TableSpec, string>(), lenient: new WeakMap<TableSpec, string>() }
+const WHOLE_INSERTS: Record<Strictness, WeakMap<TableSpec, string>> = { lenient: new WeakMap(), strict: new WeakMap(), 'strict where assumed': new WeakMap() }
 
 /** The statement that inserts rows with every column that can be written, made once. */
-function wholeInsertOf (table: TableSpec, strict: boolean): string {
-  const made = WHOLE_INSERTS[strict ? 'strict' : 'lenient']
-  const text = made.get(table) ?? insertStatement(table, [...table.columns.keys()].sort(), strict)
+function wholeInsertOf (table: TableSpec, strictness: Strictness): string {
+  const made = WHOLE_INSERTS[strictness]
+  const text = made.get(table) ?? insertStatement(table, [...table.columns.keys()].sort(), strictness)
   made.set(table, text)
   return text
 }

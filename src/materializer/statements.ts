@@ -1,5 +1,6 @@
 import { fromWire, isAltered, toWire, wireType } from './column-codec.js'
 import { isOneOf, keyColumns, keyParts, keyText } from './key-sql.js'
+import { IS_AS_ASSUMED } from '../storage/append-where-assumed.js'
 import { quoteIdentifier, quoteTable } from './quote-identifier.js'
 import { isWritable, type ColumnSpec, type DeleteAction, type TableSpec } from './table-spec.js'
 
@@ -7,6 +8,9 @@ import { isWritable, type ColumnSpec, type DeleteAction, type TableSpec } from '
  * SQL text for business tables. Parameters: $1 a JSON array of payloads, $2 a JSON array of keys in the same order, $3 the
  * scope (tables with an owner). PostgreSQL itself turns payloads into typed columns. Pure.
  */
+
+/** How a statement that writes rows takes a row that it does not write: in silence, as an error, or not at all where the transaction is not to write. */
+export type Strictness = 'lenient' | 'strict' | 'strict where assumed'
 
 /** Names beside those of a table's columns, whatever these are. */
 function namesBeside ({ columns }: TableSpec): { key: string, place: string, payload: string, keyPart: (i: number) => string } {
@@ -16,8 +20,8 @@ function namesBeside ({ columns }: TableSpec): { key: string, place: string, pay
   return { key: name('key'), place: name('place'), payload: name('payload'), keyPart: i => name(`key ${i}`) }
 }
 
-/** Inserts rows whose key is free; answers the keys that were inserted. `strict`: fails where a key is taken. */
-export function insertStatement (table: TableSpec, columns: string[], strict = false): string {
+/** Inserts rows whose key is free; answers the keys that were inserted. Unless it is lenient it fails where a key is taken. */
+export function insertStatement (table: TableSpec, columns: string[], strictness: Strictness = 'lenient'): string {
   const specs = writableOf(table, columns)
   const keys = keyColumns(table.key)
   const owner = table.owner !== null && table.owner.keyIndex < 0 ? table.owner : null
@@ -29,29 +33,29 @@ export function insertStatement (table: TableSpec, columns: string[], strict = f
   // The key of a row is the device's to give, also where PostgreSQL would rather give it itself.
   return `insert into ${tableOf(table)} as t (${names.map(quoteIdentifier).join(', ')}) overriding system value
 select ${values.join(', ')}
-from ${rowsFrom(table, specs)}${filter} order by r.${beside.place}
-${strict ? '' : `on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing\n`}returning ${keyText(keys, 't')} as pk`
+from ${rowsFrom(table, specs, strictness)}${filter} order by r.${beside.place}
+${strictness !== 'lenient' ? '' : `on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing\n`}returning ${keyText(keys, 't')} as pk`
 }
 
 /** Updates the given columns of rows that are there; answers the keys that were updated. */
-export function updateStatement (table: TableSpec, columns: string[]): string {
+export function updateStatement (table: TableSpec, columns: string[], strictness: Strictness = 'lenient'): string {
   const specs = writableOf(table, columns)
   const keys = keyColumns(table.key)
   // Nothing to set: whether the row is there still counts.
-  if (specs.length === 0) return `select ${keyText(keys, 't')} as pk from ${tableOf(table)} as t where $1::text is not null and ${isOneOf(table.key, keys, 't', '$2')}${ownerCondition(table)} for no key update`
+  if (specs.length === 0) return `select ${keyText(keys, 't')} as pk from ${tableOf(table)} as t where $1::text is not null and ${isOneOf(table.key, keys, 't', parameter('$2', strictness))}${ownerCondition(table)} for no key update`
   const assignments = specs.map(({ name }) => `${quoteIdentifier(name)} = v.${quoteIdentifier(name)}`).join(', ')
   const beside = namesBeside(table)
   const parts = keyParts(table.key, `r.${beside.key}`)
   const values = [...parts.map((part, i) => `${part} as ${beside.keyPart(i)}`), ...specs.map(column => `${fromWire(column, 'r')} as ${quoteIdentifier(column.name)}`)]
   return `update ${tableOf(table)} as t set ${assignments}
-from (select ${values.join(', ')} from ${rowsFrom(table, specs)}) v
+from (select ${values.join(', ')} from ${rowsFrom(table, specs, strictness)}) v
 where ${keys.map((name, i) => `t.${quoteIdentifier(name)} = v.${beside.keyPart(i)}`).join(' and ')}${ownerCondition(table)}
 returning ${keyText(keys, 't')} as pk`
 }
 
 /** Deletes rows, those of the scope where the table has an owner. Here $1 is the JSON array of keys and $2 the scope. */
-export function deleteStatement (table: TableSpec): string {
-  const wanted = isOneOf(table.key, keyColumns(table.key), 't', '$1')
+export function deleteStatement (table: TableSpec, strictness: Strictness = 'lenient'): string {
+  const wanted = isOneOf(table.key, keyColumns(table.key), 't', parameter('$1', strictness))
   if (table.owner === null) return `delete from ${tableOf(table)} as t where ${wanted}`
   return `delete from ${tableOf(table)} as t where ${wanted}${ownerCondition(table, '$2')}`
 }
@@ -105,12 +109,18 @@ from ${rowsFrom(table, sent)} join ${tableOf(table)} as t on ${keyColumns(table.
 where x.members <> ''`
 }
 
-function rowsFrom (table: TableSpec, specs: ColumnSpec[]): string {
+/** A parameter that is a JSON array, or none of it where nothing is to be written. */
+function parameter (name: string, strictness: Strictness): string {
+  return strictness === 'strict where assumed' ? `(case when ${IS_AS_ASSUMED} then ${name}::text else '[]' end)` : name
+}
+
+function rowsFrom (table: TableSpec, specs: ColumnSpec[], strictness: Strictness = 'lenient'): string {
   const { key, place, payload } = namesBeside(table)
-  if (specs.length === 0) return `rows from (json_array_elements($1::text::json), json_array_elements_text($2::text::json)) with ordinality as r (${payload}, ${key}, ${place})`
+  const [payloads, keys] = [parameter('$1', strictness), parameter('$2', strictness)]
+  if (specs.length === 0) return `rows from (json_array_elements(${payloads}::text::json), json_array_elements_text(${keys}::text::json)) with ordinality as r (${payload}, ${key}, ${place})`
   const definitions = specs.map(column => `${quoteIdentifier(column.name)} ${wireType(column)}`).join(', ')
   const names = specs.map(({ name }) => quoteIdentifier(name)).join(', ')
-  return `rows from (json_to_recordset($1::text::json) as (${definitions}), json_array_elements_text($2::text::json)) with ordinality as r (${names}, ${key}, ${place})`
+  return `rows from (json_to_recordset(${payloads}::text::json) as (${definitions}), json_array_elements_text(${keys}::text::json)) with ordinality as r (${names}, ${key}, ${place})`
 }
 
 function ownerCondition (table: TableSpec, parameter = '$3'): string {

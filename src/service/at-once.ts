@@ -30,17 +30,22 @@ export async function commitAtOnce (trx: Transaction<Database>, lastly: Lastly, 
   const statements = strictStatements(splitIntoRuns(rows), scope)
   if (statements === null) return null
   const conclusion = await lastly(judgement)
+  await orNotAtOnce(sendTogether(trx, [...statements, ...conclusion.statements], { commits: true }))
+  return conclusion
+}
+
+/** Throws NotAtOnce in place of what the database says of a row. */
+export async function orNotAtOnce<T> (answers: Promise<T>): Promise<T> {
   try {
-    await sendTogether(trx, [...statements, ...conclusion.statements], { commits: true })
+    return await answers
   } catch (error) {
     const problem = asDatabaseError(error)
     throw problem !== null && isRowProblem(problem) ? new NotAtOnce(error) : error
   }
-  return conclusion
 }
 
 /** What the database has made of the rows, or of their tables, is to be asked before they are in the stream. */
-function needsLook ({ writes }: Judgement, defaulted: ReadonlySet<string>): boolean {
+export function needsLook ({ writes }: Judgement, defaulted: ReadonlySet<string>): boolean {
   return writes.some(({ change }) => mayDiffer(change, defaulted) || lacksColumns(change))
 }
 

@@ -20,15 +20,8 @@ import type { Refusal } from './prepare.js'
 export async function completePayloads (trx: Transaction<Database>, metadata: Metadata, scopeId: number, { writes }: Judgement, known: Known, maxPayloadBytes: number, spend: Spend): Promise<Map<number, Refusal>> {
   const overgrown = new Map<number, Refusal>()
   const first = new Map<string, Write>()
-  const differing = new Set<string>()
-  const shapes = new Map<string, number>()
-  for (const write of writes) {
-    const { row } = write.change
-    if (!first.has(row)) first.set(row, write)
-    const before = shapes.get(row) ?? known.rows.get(row)?.shape
-    if (isUpdate(write) && before !== write.stored.shape) differing.add(row)
-    shapes.set(row, write.stored.shape)
-  }
+  for (const write of writes) if (!first.has(write.change.row)) first.set(write.change.row, write)
+  const differing = rowsWithOtherKeys(writes, known)
   if (differing.size === 0) return overgrown
 
   const positions = new Map<string, number>()
@@ -49,6 +42,19 @@ export async function completePayloads (trx: Transaction<Database>, metadata: Me
     current.set(row, write.stored.text)
   }
   return overgrown
+}
+
+/** Rows of which an update has other keys than they had. */
+export function rowsWithOtherKeys (writes: Write[], known: Pick<Known, 'rows'>): Set<string> {
+  const differing = new Set<string>()
+  const shapes = new Map<string, number>()
+  for (const write of writes) {
+    const { row } = write.change
+    const before = shapes.get(row) ?? known.rows.get(row)?.shape
+    if (isUpdate(write) && before !== write.stored.shape) differing.add(row)
+    shapes.set(row, write.stored.shape)
+  }
+  return differing
 }
 
 function isUpdate ({ change, hadLiveRow }: Write): boolean {

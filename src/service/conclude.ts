@@ -8,7 +8,7 @@ import type { Stream } from '../storage/stream.js'
 import type { Judgement } from './decide.js'
 import { numberEntries, readShownPayloads, recordStatements } from './record.js'
 import type { ServerChange } from './server-changes.js'
-import { uploadReply, type UploadResult } from './upload-reply.js'
+import { statusesOf, uploadReply, type UploadResult } from './upload-reply.js'
 
 export interface ConcludeContext {
   trx: Transaction<Database>
@@ -30,6 +30,7 @@ export interface Conclusion {
 export async function conclude ({ trx, metadata, identity, stream, source, spend }: ConcludeContext, judgement: Judgement, serverChanges: ServerChange[]): Promise<Conclusion> {
   const payloads = await readShownPayloads(trx, metadata, stream, judgement, spend)
   const numbered = numberEntries(stream, source, judgement, serverChanges)
-  const fields = { head: numbered.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: numbered.maxChangeId + 1 }
-  return { reply: uploadReply({ judgement, payloads, spend, fields }), statements: recordStatements(trx, metadata, stream, source, judgement, numbered) }
+  const nextSourceChangeId = numbered.maxChangeId + 1
+  const statuses = statusesOf({ judgement, payloads, spend, nextSourceChangeId })
+  return { reply: uploadReply(statuses, { head: numbered.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId }), statements: recordStatements(trx, metadata, stream, source, judgement, numbered) }
 }

@@ -16,7 +16,7 @@ export interface Numbered {
 }
 
 /** Gives the writes of a batch and the server's own changes their positions. */
-export function numberEntries (stream: Stream, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Numbered {
+export function numberEntries (stream: Pick<Stream, 'head'>, source: Source, judgement: Judgement, serverChanges: ServerChange[]): Numbered {
   let head = stream.head
   const changesOf = new Map<string, number>()
   const holders = new Map(judgement.writes.map(write => [write.change.sourceChangeId, write]))
@@ -32,7 +32,7 @@ export function numberEntries (stream: Stream, source: Source, judgement: Judgem
     if (last) final.serverId = head
     // An older client may use a number twice in one batch: it stands for the later change.
     const ownId = holders.get(sourceChangeId) === write ? sourceChangeId : -head
-    return { serverId: head, sourceChangeId: ownId, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, digest, last, isNew: write.version === nth, sourceNo: source.no }
+    return { serverId: head, sourceChangeId: ownId, tableId: table.id, op, pk, version: write.version, payload: text, shape, carried, digest, first: nth === 1, last, isNew: write.version === nth, sourceNo: source.no }
   })
   for (const change of serverChanges) {
     change.final.serverId = ++head

@@ -81,5 +81,5 @@ function ownMembers ({ table, columns }: AffectedRow, members: string): string {
 
 /** The log entry of a server's change at its position, which is also its number. */
 export function toEntry ({ table, pk, final, op, payload, shape }: ServerChange, serverId: number): NewEntry {
-  return { serverId, sourceChangeId: serverId, tableId: table.id, op, pk, version: final.version, payload, shape, carried: 0, digest: null, last: true, isNew: false, sourceNo: SERVER_SOURCE_NO }
+  return { serverId, sourceChangeId: serverId, tableId: table.id, op, pk, version: final.version, payload, shape, carried: 0, digest: null, first: false, last: true, isNew: false, sourceNo: SERVER_SOURCE_NO }
 }

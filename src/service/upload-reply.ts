@@ -20,19 +20,29 @@ export interface UploadResult {
   counts: UploadCounts
 }
 
-export interface ReplyParts {
+export interface StatusParts {
   judgement: Judgement
   /** Payloads of rows that the batch did not write, by position. */
   payloads: ReadonlyMap<number, string | null>
   spend: Spend
-  fields: { head: number, epoch: string, sourceId: string, nextSourceChangeId: number }
+  nextSourceChangeId: number
 }
 
-/** Built by hand around the payloads, which must not pass through JavaScript's numbers. */
-export function uploadReply ({ judgement, payloads, spend, fields }: ReplyParts): UploadResult {
+/** All of a reply but what the stream is once the batch is stored. */
+export interface Statuses {
+  /** JSON texts, in request order. */
+  texts: string[]
+  accepted: boolean
+  counts: UploadCounts
+}
+
+export interface ReplyFields { head: number, epoch: string, sourceId: string, nextSourceChangeId: number }
+
+/** Built by hand around the payloads, which must not pass through JavaScript's numbers. Throws where the reply would be too large: before anything is stored. */
+export function statusesOf ({ judgement, payloads, spend, nextSourceChangeId }: StatusParts): Statuses {
   const counts: UploadCounts = { applied: 0, replayed: 0, conflict: 0, invalid: 0, reasons: {} }
   let accepted = true
-  const statuses = judgement.decisions.map(decision => {
+  const texts = judgement.decisions.map(decision => {
     if (decision.verdict === 'write') counts.applied++
     else if (decision.verdict === 'nothing') counts[decision.replay ? 'replayed' : 'applied']++
     else counts[decision.verdict]++
@@ -41,9 +51,13 @@ export function uploadReply ({ judgement, payloads, spend, fields }: ReplyParts)
       counts.reasons[reason] = (counts.reasons[reason] ?? 0) + 1
       if (reason === 'unregistered_table' || reason === 'batch_too_large') accepted = false
     }
-    return statusText(decision, judgement, payloads, spend, fields.nextSourceChangeId)
+    return statusText(decision, judgement, payloads, spend, nextSourceChangeId)
   })
-  const json = `{"accepted":${accepted},"highest_server_seq":${fields.head},"statuses":[${statuses.join(',')}],` +
+  return { texts, accepted, counts }
+}
+
+export function uploadReply ({ texts, accepted, counts }: Statuses, fields: ReplyFields): UploadResult {
+  const json = `{"accepted":${accepted},"highest_server_seq":${fields.head},"statuses":[${texts.join(',')}],` +
     `"epoch":${JSON.stringify(fields.epoch)},"source_id":${JSON.stringify(fields.sourceId)},"next_source_change_id":${fields.nextSourceChangeId}}`
   return { json, counts }
 }

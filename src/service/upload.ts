@@ -22,11 +22,12 @@ import { conclude } from './conclude.js'
 import type { Judgement, Known } from './decide.js'
 import { mayHaveFailed, noteFailures } from './failures.js'
 import { HookTime } from './in-time.js'
+import { applyInOneTrip } from './one-trip.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
 import { followDeletions } from './server-changes.js'
 import { settle } from './settle.js'
-import { uploadReply, type UploadResult } from './upload-reply.js'
+import { statusesOf, uploadReply, type UploadResult } from './upload-reply.js'
 import type { UploadBody } from './upload-body.js'
 import { withCatalog } from './with-catalog.js'
 
@@ -45,13 +46,17 @@ export interface UploadContext {
 }
 
 /** An upload on its way. */
-interface Batch {
+export interface Batch {
   context: UploadContext
+  /** Whom it is asked about. */
+  hooks: AppHooks
   identity: Required<Identity>
   body: UploadBody
   /** The server itself is the author: no hook is asked, and tables that devices may not write are open. */
   trusted: boolean
 }
+
+const NO_HOOKS: AppHooks = { authorize: null, beforeApply: null }
 
 /** Judges a batch and applies what is good, in one transaction of the scope's stream. */
 export async function upload (context: UploadContext, identity: Required<Identity>, body: UploadBody, trusted = false): Promise<UploadResult> {
@@ -59,8 +64,9 @@ export async function upload (context: UploadContext, identity: Required<Identit
   if (changes.length === 0 || changes.length > context.maxUploadBatchSize) {
     return await answerWithoutApplying(context.db, identity, body, `A batch may have ${context.maxUploadBatchSize} changes.`)
   }
+  const hooks = trusted ? NO_HOOKS : context.hooks
   try {
-    return await withCatalog(context.catalog, async snapshot => await applyInFewTrips({ context, identity, body, trusted }, snapshot))
+    return await withCatalog(context.catalog, async snapshot => await applyInFewTrips({ context, hooks, identity, body, trusted }, snapshot))
   } catch (error) {
     // Nothing was stored: the same changes go through in smaller batches.
     if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
@@ -68,34 +74,43 @@ export async function upload (context: UploadContext, identity: Required<Identit
   }
 }
 
-/** Applies the batch in as few round trips as there can be; where the database refuses a row, again and step by step, to find out which. */
+/**
+ * Applies the batch in as few round trips as there can be: judged by what most batches find, if that is so; else by what is
+ * there; and where the database refuses a row, again and step by step, to find out which.
+ */
 async function applyInFewTrips (batch: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
+  const prepared = prepare(batch, snapshot)
+  const suspects = rowsThatMayHaveFailed(prepared, batch.context.failedTables)
+  // A hook would be asked again about the same changes where the rows have to be written step by step after all.
+  const mayCommit = suspects.length === 0 && batch.hooks.authorize === null && batch.hooks.beforeApply === null
   try {
-    return await apply(batch, snapshot, true)
+    if (mayCommit) {
+      const applied = await applyInOneTrip(batch, prepared)
+      if (applied !== null) return applied
+    }
+    return await apply(batch, snapshot, prepared, suspects, mayCommit)
   } catch (error) {
     if (!(error instanceof NotAtOnce)) throw error
-    return await apply(batch, snapshot, false)
+    return await apply(batch, snapshot, prepared, suspects, false)
   }
 }
 
-async function apply ({ context, identity, body, trusted }: Batch, snapshot: CatalogSnapshot, atOnce: boolean): Promise<UploadResult> {
-  const { db, metadata, maxPayloadBytes, failedTables } = context
-  const { changes, payloads, largeIds, request } = body
-  const prepared = changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
-    registry: snapshot.registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted, olderClient: body.request.epoch === undefined && !trusted
+function prepare ({ context: { maxPayloadBytes }, identity, body: { changes, payloads, largeIds, request }, trusted }: Batch, { registry }: CatalogSnapshot): Array<PreparedChange | UnreadableChange> {
+  return changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
+    registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted, olderClient: request.epoch === undefined && !trusted
   }))
+}
+
+async function apply ({ context, hooks, identity, body: { request } }: Batch, snapshot: CatalogSnapshot, prepared: Array<PreparedChange | UnreadableChange>, suspects: RowKey[], mayCommit: boolean): Promise<UploadResult> {
+  const { db, metadata, maxPayloadBytes, failedTables } = context
   return await inTransactionBegunBy(db, async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {
     const { stream } = begun
     const budget = new ByteBudget(MAX_TOUCHED_BYTES)
     const spend: Spend = bytes => { budget.spend(bytes) }
     requireSameHistory(stream, request.epoch)
     const { source, known } = await readKnown({ trx, metadata, begun, identity, prepared, request, spend })
-    const suspects = rowsThatMayHaveFailed(prepared, failedTables)
     const failed = await readFailed(trx, metadata, stream.scopeId, suspects)
-    const hooks = trusted ? { authorize: null, beforeApply: null } : context.hooks
     const concluding = { trx, metadata, identity, stream, source, spend }
-    // A hook would be asked again about the same changes where the rows have to be written step by step after all.
-    const mayCommit = atOnce && suspects.length === 0 && hooks.authorize === null && hooks.beforeApply === null
     const settled = await settle({
       trx,
       metadata,
@@ -110,6 +125,7 @@ async function apply ({ context, identity, body, trusted }: Batch, snapshot: Cat
       lastly: mayCommit ? async judgement => await conclude(concluding, judgement, []) : null
     }, prepared, known, failed)
     const { judgement, affected, states } = settled
+    context.metrics?.add('oversync_uploads_judged_total', 1, { by: 'reading' })
     if (settled.committed !== null) return settled.committed.reply
     await readBack(trx, judgement, settled, spend)
     const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
@@ -142,12 +158,9 @@ async function answerWithoutApplying (db: Kysely<Database>, identity: Required<I
       writes: [],
       rows: new Map()
     }
-    return uploadReply({
-      judgement,
-      payloads: new Map(),
-      spend: () => {},
-      fields: { head: stream.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId: (source?.maxChangeId ?? 0) + 1 }
-    })
+    const nextSourceChangeId = (source?.maxChangeId ?? 0) + 1
+    const statuses = statusesOf({ judgement, payloads: new Map(), spend: () => {}, nextSourceChangeId })
+    return uploadReply(statuses, { head: stream.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId })
   })
 }
 

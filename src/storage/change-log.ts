@@ -91,7 +91,9 @@ export interface NewEntry {
   digest: string | null
   /** Hash of the payload's keys. */
   shape: number
-  /** The row's last change in this batch: the one that row_state will tell. */
+  /** The row's first change in this batch. */
+  first: boolean
+  /** Its last: the one that row_state will tell. */
   last: boolean
   /** The stream has never had the row before this batch. */
   isNew: boolean
@@ -114,12 +116,15 @@ export interface Append {
  * for the others keeps to the index whatever the planner believes; `update … from` does not.)
  */
 export function appendStatement (trx: Transaction<Database>, metadata: Metadata, { scopeId, sourceNo, maxChangeId, entries, head }: Append): CompiledQuery {
-  // Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent.
-  const document = '[' + entries.map(entry =>
+  return append(trx, metadata, { entries: entriesText(entries), scopeId: String(scopeId), head: String(head), sourceNo, maxChangeId: String(maxChangeId) })
+}
+
+/** Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent. */
+export function entriesText (entries: NewEntry[]): string {
+  return '[' + entries.map(entry =>
     `{"s":${entry.serverId},"q":${entry.sourceNo},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
-    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"l":${entry.last},"w":${entry.isNew}${entry.digest === null ? '' : `,"d":"${entry.digest}"`}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
+    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"f":${entry.first},"l":${entry.last},"w":${entry.isNew}${entry.digest === null ? '' : `,"d":"${entry.digest}"`}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
   ).join(',') + ']'
-  return append(trx, metadata, { entries: document, scopeId: String(scopeId), head: String(head), sourceNo, maxChangeId: String(maxChangeId) })
 }
 
 const append = once<unknown, { entries: string, scopeId: string, head: string, sourceNo: number, maxChangeId: string }>(metadata => sql`

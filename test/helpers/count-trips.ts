@@ -22,7 +22,7 @@ export function countTrips (t: Test, url: string, options: { prepare?: boolean }
       statements.push(text.trim())
       parameters.push([...values])
     },
-    ...countingSockets(url, () => { trips++ })
+    ...countingSockets(url, () => { trips++ }, { isPatient: true })
   })
   t.teardown(async () => { await client.end({ timeout: 1 }) })
   return {
