@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { randomBytes } from 'node:crypto'
 import postgres, { type Sql } from 'postgres'
+import { openDistance } from './distance.js'
 import type { World } from './scenario.js'
 import { createTables, SYNCED_TABLES } from './tables.js'
 
@@ -21,13 +22,17 @@ const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url))
 /** More than any scenario has clients. */
 const CONNECTIONS = 33
 
-export async function openBackend ({ stage, onClose }: World): Promise<Backend> {
+/** `distanceMs`: how long a byte takes to the database, one way. The limits have the same way. */
+export async function openBackend ({ stage, onClose }: World, { distanceMs = 0 } = {}): Promise<Backend> {
   const name = `oversync_bench_${process.pid}_${randomBytes(4).toString('hex')}`
   const url = new URL(stage.url)
   url.pathname = `/${name}`
   await onServer(stage.url, server => server.unsafe(`create database ${name}`))
   onClose(() => onServer(stage.url, server => server.unsafe(`drop database ${name} with (force)`)))
-  const sql = postgres(url.href, { max: CONNECTIONS, onnotice: () => {} })
+  const distance = distanceMs > 0 ? await openDistance(url.href, distanceMs) : null
+  onClose(() => { distance?.close() })
+  const databaseUrl = distance?.url ?? url.href
+  const sql = postgres(databaseUrl, { max: CONNECTIONS, onnotice: () => {} })
   onClose(() => sql.end({ timeout: 5 }))
   await createTables(sql)
 
@@ -36,7 +41,7 @@ export async function openBackend ({ stage, onClose }: World): Promise<Backend> 
     // SIGINT in a terminal reaches it too; it ends when this process says so.
     detached: true,
     execArgv: profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
-    env: { ...process.env, NODE_ENV: 'production', DATABASE_URL: url.href, BENCH_TABLES: JSON.stringify(SYNCED_TABLES) },
+    env: { ...process.env, NODE_ENV: 'production', DATABASE_URL: databaseUrl, BENCH_TABLES: JSON.stringify(SYNCED_TABLES) },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc']
   })
   const ended = once(server, 'exit')

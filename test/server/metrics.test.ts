@@ -125,7 +125,7 @@ t.test('who waits for a connection of the pool is seen (C12)', async t => {
   })
   await upload
   const [waited, ...more] = metrics.values('oversync_begin_wait_seconds')
-  t.strictSame(more, [])
+  t.ok(more.every(seconds => seconds < 0.25), 'the others found it free: of a new user nothing is as an upload assumes')
   t.ok(waited !== undefined && waited >= 0.25, `${waited} s`)
   t.ok((metrics.values('oversync_upload_wait_seconds')[0] as number) < (waited as number), 'the queue is not what it waited for')
 })

@@ -46,6 +46,8 @@ async function sides (t: Test): Promise<{ assuming: Assuming, reading: World }> 
 interface Situation {
   /** What the device, another one of the user and another user have uploaded before; each a batch. */
   before?: { phone?: UploadChange[], tablet?: UploadChange[], bob?: UploadChange[] }
+  /** What the app does to its tables behind the stream's back. */
+  meddling?: string
   batch: UploadChange[]
   fields?: Record<string, unknown>
   older?: boolean
@@ -92,6 +94,8 @@ const OTHERWISE: Record<string, Situation> = {
   'a column that is left out': { before: { tablet: [item(1, 1, { spare: 's' })] }, batch: [put(1, 'public.items', uuid(1), { name: 'n', size: 2 }, 1)], expected: ['1 applied v2 row v2'] },
   'a column that is left out the second time': { before: { tablet: users(1) }, batch: [item(1, 1, { spare: 's' }), put(2, 'public.items', uuid(1), { name: 'n' }, 1)], expected: ['1 applied v1', '2 applied v2 row v2'] },
   'a parent that is deleted': { before: { tablet: [...users(1), del(2, 'users', uuid(1), 1)] }, batch: [post(1, 3, 1)], expected: ['1 invalid fk_missing'] },
+  'a parent that is deleted and back in its table alone': { before: { tablet: [...users(1), del(2, 'users', uuid(1), 1)] }, meddling: `insert into business.users (id, name, email) values ('${uuid(1)}', 'of the app', 'a@example.com')`, batch: [post(1, 3, 1)], expected: ['1 invalid fk_missing'] },
+  'a row that the app has removed': { before: { tablet: users(1) }, meddling: `delete from business.users where id = '${uuid(1)}'`, batch: [put(1, 'users', uuid(1), john('B'), 1)], expected: ['1 applied v2'] },
   'a parent that never was': { before: { tablet: users(1) }, batch: [post(1, 3, 2), ...users(4)], expected: ['1 invalid fk_missing', '4 applied v1'] },
   'a parent of another user': { before: { tablet: users(1), bob: users(2) }, batch: [post(1, 3, 2)], expected: ['1 invalid fk_missing'] },
   'one of two parents': { before: { tablet: users(1) }, batch: [post(1, 3, 1), post(2, 4, 9)], expected: ['1 applied v1', '2 invalid fk_missing'] },
@@ -110,11 +114,12 @@ const OTHERWISE: Record<string, Situation> = {
   'members without a column': { before: { phone: users(1) }, batch: [item(2, 2, { later: 1 })], expected: ['2 applied v1'] }
 }
 
-async function play ({ user, sql }: World, name: string, { before = {}, batch, fields = {}, older = false }: Situation): Promise<{ reply: unknown, verdicts: string[], log: string[], sources: unknown[] }> {
+async function play ({ user, sql }: World, name: string, { before = {}, meddling = '', batch, fields = {}, older = false }: Situation): Promise<{ reply: unknown, verdicts: string[], log: string[], sources: unknown[] }> {
   const phone = user(name, 'phone', { older })
   if (before.tablet !== undefined) await user(name, 'tablet').upload(before.tablet)
   if (before.bob !== undefined) await user(`${name}, bob`).upload(before.bob)
   if (before.phone !== undefined) await user(name).upload(before.phone)
+  await sql.unsafe(meddling)
   const { text, epoch, ...reply } = await phone.upload(batch, fields)
   return { reply, verdicts: verdicts(reply), log: await log(sql, name), sources: await rest(sql, name) }
 }

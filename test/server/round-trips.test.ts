@@ -53,6 +53,9 @@ t.test('each further table, verb or set of columns of a batch costs a statement 
   t.strictSame(await costs([put(6, 'users', uuid(4), john('A'), 1), put(7, 'users', uuid(4), john('B'), 2)], ['6 applied v2', '7 applied v3']), { trips: 1, statements: 8 }, 'two changes of a row')
   t.strictSame(await costs([del(8, 'posts', uuid(3), 1)], ['8 applied v2']), { trips: 1, statements: 6 }, 'a deletion')
   t.strictSame(await costs([put(8, 'users', uuid(4), john('C'), 1), put(9, 'users', uuid(4), john('C'), 1)], ['8 invalid source_change_id_reused', '9 conflict v3']), { trips: 4, statements: 7 }, 'a used number and a conflict')
+  const taken = await count(async () => { t.strictSame(verdicts(await phone.upload([put(10, 'users', uuid(1), john('D'))])), ['10 conflict v1']) })
+  t.equal(taken.trips, 4, 'a new row that is there')
+  t.notOk(taken.statements.some(text => /savepoint/i.test(text)), 'is no error of the database')
   t.strictSame(await costs(family, ['2 applied v1 row v2', '3 applied v1 row v2 deleted']), { trips: 5, statements: 15 }, 'replays of what has moved on')
 })
 
