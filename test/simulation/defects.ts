@@ -27,15 +27,24 @@ export const DEFECTS: Defect[] = [
         find: 'async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {',
         replace: `async trx => {
     const { scopeId } = await ensureStream(db, identity.scope)
-    const { rows: [given] } = await sql\`update sync.stream set head = head + \${changes.length} where scope_id = \${String(scopeId)}::bigint returning head\`.execute(db)
+    const { rows: [given] } = await sql\`update sync.stream set head = head + \${prepared.length} where scope_id = \${String(scopeId)}::bigint returning head\`.execute(db)
     const begun = await beginUpload(trx, metadata, identity, rowsOf(prepared))
-    begun.stream.head = Number(given.head) - changes.length
+    begun.stream.head = Number(given.head) - prepared.length
     return begun
   }, async (trx, begun) => {`
       },
       { file: 'src/storage/stream.ts', find: '\n    for no key update of st', replace: '' },
       { file: 'src/storage/change-log.ts', find: "set head = ${'head'}::bigint where", replace: "set head = greatest(head, ${'head'}::bigint) where" }
     ]
+  },
+  {
+    name: 'what an upload assumes of its rows is not looked at',
+    from: 1,
+    changes: [{
+      file: 'src/storage/append-where-assumed.ts',
+      find: 'r.version is distinct from x.v - 1 or r.deleted or',
+      replace: 'r.version is null or'
+    }]
   },
   {
     name: 'a conflict leaves its entry at the gate',
