@@ -22,7 +22,7 @@ import { checkIdentity } from './identity.js'
 import { retryFailure, type RetryResult } from './retry-failure.js'
 import type { UploadCounts } from './upload-reply.js'
 import { UploadQueue } from './upload-queue.js'
-import { upload, type UploadContext } from './upload.js'
+import { planUpload, upload, type UploadContext } from './upload.js'
 import type { UploadResult } from './upload-reply.js'
 import { parseUploadBody } from './upload-body.js'
 
@@ -87,19 +87,23 @@ export class OversyncService {
     this.#requireOpen()
     const caller = checkIdentity(identity)
     const sent = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
-    return await this.#queue.run(caller.scope, sent.length, async waitedMs => {
-      const started = performance.now()
-      try {
-        // Not while it waits: parsed, it takes several times the memory.
-        const parsed = parseUploadBody(sent.toString())
-        this.#requireVersion(parsed.request)
-        const result = await upload(this.#context, caller, parsed, trusted)
-        this.#countChanges(result.counts)
-        return { ...result, waitedMs, workedMs: performance.now() - started }
-      } finally {
-        this.#options.metrics?.observe('oversync_upload_duration_seconds', (waitedMs + performance.now() - started) / 1000, {})
-      }
-    })
+    const queued = performance.now()
+    try {
+      return await this.#queue.run(caller.scope, sent.length, {
+        makeReady: () => {
+          const parsed = parseUploadBody(sent.toString())
+          this.#requireVersion(parsed.request)
+          return planUpload(this.#context, caller, parsed, trusted)
+        },
+        work: async (planned, waitedMs) => {
+          const result = await upload(planned)
+          this.#countChanges(result.counts)
+          return { ...result, waitedMs, workedMs: performance.now() - queued - waitedMs }
+        }
+      })
+    } finally {
+      this.#options.metrics?.observe('oversync_upload_duration_seconds', (performance.now() - queued) / 1000, {})
+    }
   }
 
   /** Reads a page of the caller's stream. Throws a SyncError where the query is refused. */

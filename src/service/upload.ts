@@ -22,7 +22,7 @@ import { conclude } from './conclude.js'
 import type { Judgement, Known } from './decide.js'
 import { mayHaveFailed, noteFailures } from './failures.js'
 import { HookTime } from './in-time.js'
-import { applyInOneTrip } from './one-trip.js'
+import { applyInOneTrip, planOneTrip, type OneTrip } from './one-trip.js'
 import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
 import { followDeletions } from './server-changes.js'
@@ -58,15 +58,37 @@ export interface Batch {
 
 const NO_HOOKS: AppHooks = { authorize: null, beforeApply: null }
 
+/** An upload that has not touched the database yet. */
+export interface PlannedUpload {
+  batch: Batch
+  /** Null for a batch without changes, or with too many. */
+  plan: Plan | null
+}
+
+/** What an upload is to do, by the tables as they were when it was made. */
+interface Plan {
+  snapshot: CatalogSnapshot
+  prepared: Array<PreparedChange | UnreadableChange>
+  /** Rows that may be in the stream and not in their table. */
+  suspects: RowKey[]
+  /** Nothing is to be asked before COMMIT. */
+  mayCommit: boolean
+  oneTrip: OneTrip | null
+}
+
+/** Does all of an upload's work that needs no database, so that it can be done while another is there. */
+export function planUpload (context: UploadContext, identity: Required<Identity>, body: UploadBody, trusted = false): PlannedUpload {
+  const batch = { context, hooks: trusted ? NO_HOOKS : context.hooks, identity, body, trusted }
+  const { length } = body.changes
+  return { batch, plan: length === 0 || length > context.maxUploadBatchSize ? null : makePlan(batch, context.catalog.current) }
+}
+
 /** Judges a batch and applies what is good, in one transaction of the scope's stream. */
-export async function upload (context: UploadContext, identity: Required<Identity>, body: UploadBody, trusted = false): Promise<UploadResult> {
-  const { changes } = body
-  if (changes.length === 0 || changes.length > context.maxUploadBatchSize) {
-    return await answerWithoutApplying(context.db, identity, body, `A batch may have ${context.maxUploadBatchSize} changes.`)
-  }
-  const hooks = trusted ? NO_HOOKS : context.hooks
+export async function upload ({ batch, plan }: PlannedUpload): Promise<UploadResult> {
+  const { context, identity, body } = batch
+  if (plan === null) return await answerWithoutApplying(context.db, identity, body, `A batch may have ${context.maxUploadBatchSize} changes.`)
   try {
-    return await withCatalog(context.catalog, async snapshot => await applyInFewTrips({ context, hooks, identity, body, trusted }, snapshot))
+    return await withCatalog(context.catalog, async snapshot => await applyInFewTrips(batch, plan.snapshot === snapshot ? plan : makePlan(batch, snapshot)))
   } catch (error) {
     // Nothing was stored: the same changes go through in smaller batches.
     if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
@@ -74,24 +96,24 @@ export async function upload (context: UploadContext, identity: Required<Identit
   }
 }
 
-/**
- * Applies the batch in as few round trips as there can be: judged by what most batches find, if that is so; else by what is
- * there; and where the database refuses a row, again and step by step, to find out which.
- */
-async function applyInFewTrips (batch: Batch, snapshot: CatalogSnapshot): Promise<UploadResult> {
+function makePlan (batch: Batch, snapshot: CatalogSnapshot): Plan {
   const prepared = prepare(batch, snapshot)
   const suspects = rowsThatMayHaveFailed(prepared, batch.context.failedTables)
   // A hook would be asked again about the same changes where the rows have to be written step by step after all.
   const mayCommit = suspects.length === 0 && batch.hooks.authorize === null && batch.hooks.beforeApply === null
+  return { snapshot, prepared, suspects, mayCommit, oneTrip: mayCommit ? planOneTrip(batch, prepared) : null }
+}
+
+/**
+ * Applies the batch in as few round trips as there can be: judged by what most batches find, if that is so; else by what is
+ * there; and where the database refuses a row, again and step by step, to find out which.
+ */
+async function applyInFewTrips (batch: Batch, plan: Plan): Promise<UploadResult> {
   try {
-    if (mayCommit) {
-      const applied = await applyInOneTrip(batch, prepared)
-      if (applied !== null) return applied
-    }
-    return await apply(batch, snapshot, prepared, suspects, mayCommit)
+    return (plan.oneTrip === null ? null : await applyInOneTrip(batch, plan.oneTrip)) ?? await apply(batch, plan, plan.mayCommit)
   } catch (error) {
     if (!(error instanceof NotAtOnce)) throw error
-    return await apply(batch, snapshot, prepared, suspects, false)
+    return await apply(batch, plan, false)
   }
 }
 
@@ -101,7 +123,7 @@ function prepare ({ context: { maxPayloadBytes }, identity, body: { changes, pay
   }))
 }
 
-async function apply ({ context, hooks, identity, body: { request } }: Batch, snapshot: CatalogSnapshot, prepared: Array<PreparedChange | UnreadableChange>, suspects: RowKey[], mayCommit: boolean): Promise<UploadResult> {
+async function apply ({ context, hooks, identity, body: { request } }: Batch, { snapshot, prepared, suspects }: Plan, mayCommit: boolean): Promise<UploadResult> {
   const { db, metadata, maxPayloadBytes, failedTables } = context
   return await inTransactionBegunBy(db, async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {
     const { stream } = begun

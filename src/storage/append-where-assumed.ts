@@ -1,4 +1,4 @@
-import { sql, type CompiledQuery, type Transaction } from 'kysely'
+import { sql, type CompiledQuery, type Kysely } from 'kysely'
 import type { Identity } from '../options.js'
 import { entriesText, type NewEntry } from './change-log.js'
 import { once } from './compiled.js'
@@ -40,8 +40,8 @@ export interface AppendedRow { scope_id: string, head: string, epoch: string }
  * Of each row the first entry says what was assumed: a new row was not there; another was live, one version below, and an
  * entry that is no deletion has the keys that it had. A device that was never there is registered.
  */
-export function appendWhereAssumed (trx: Transaction<Database>, metadata: Metadata, { identity, epoch, unusedFrom, live, entries, maxChangeId }: AssumedAppend): CompiledQuery<AppendedRow> {
-  return append(trx, metadata, {
+export function appendWhereAssumed (db: Kysely<Database>, metadata: Metadata, { identity, epoch, unusedFrom, live, entries, maxChangeId }: AssumedAppend): CompiledQuery<AppendedRow> {
+  return append(db, metadata, {
     scope: identity.scope,
     user: identity.userId,
     device: identity.deviceId,
