@@ -33,7 +33,7 @@ export interface OneTrip {
  * Judges a batch by what it assumes of the stream (docs/decisions/0025-judged-by-assumption.md). Null where that is not good,
  * or a look at something is needed. Asks nobody.
  */
-export function planOneTrip ({ context: { db, metadata }, identity, body: { request } }: Batch, prepared: Array<PreparedChange | UnreadableChange>): OneTrip | null {
+export function planOneTrip ({ context: { db, metadata }, identity, request }: Batch, prepared: Array<PreparedChange | UnreadableChange>): OneTrip | null {
   if (!areGood(prepared)) return null
   const { known, assumptions } = assume(prepared, request)
   const judgement = decide(prepared, known, new Map())

@@ -91,9 +91,9 @@ export class OversyncService {
     try {
       return await this.#queue.run(caller.scope, sent.length, {
         makeReady: () => {
-          const parsed = parseUploadBody(sent.toString())
-          this.#requireVersion(parsed.request)
-          return planUpload(this.#context, caller, parsed, trusted)
+          const body = parseUploadBody(sent.toString())
+          this.#requireVersion(body.request)
+          return planUpload(this.#context, { identity: caller, body, readAgain: () => parseUploadBody(sent.toString()), trusted })
         },
         work: async (planned, waitedMs) => {
           const result = await upload(planned)

@@ -14,7 +14,8 @@ export interface PayloadText {
 
 /** An upload request, checked for JSON types, and for each of its changes the payload as sent. */
 export interface UploadBody {
-  request: UploadRequest
+  /** All of it but the changes. */
+  request: Omit<UploadRequest, 'changes'>
   changes: UploadChange[]
   /** By position in `changes`; null where the payload is absent or null. */
   payloads: Array<PayloadText | null>
@@ -45,7 +46,7 @@ export function parseUploadBody (text: string): UploadBody {
   const { changes: sent, last_server_seq_seen: seen, epoch, schema_version: version, next_source_change_id: next } = request
   const changes = sent ?? []
   // What nobody reads is not kept.
-  const known = { ...(sent === undefined ? {} : { changes: sent }), ...(seen === undefined ? {} : { last_server_seq_seen: seen }), ...(epoch === undefined ? {} : { epoch }), ...(version === undefined ? {} : { schema_version: version }), ...(next === undefined ? {} : { next_source_change_id: next }) }
+  const known = { ...(seen === undefined ? {} : { last_server_seq_seen: seen }), ...(epoch === undefined ? {} : { epoch }), ...(version === undefined ? {} : { schema_version: version }), ...(next === undefined ? {} : { next_source_change_id: next }) }
   return { request: known, changes, ...(changes.length === 0 ? { payloads: [], largeIds: new Map() } : findPayloads(text, changes)) }
 }
 

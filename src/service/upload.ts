@@ -51,7 +51,10 @@ export interface Batch {
   /** Whom it is asked about. */
   hooks: AppHooks
   identity: Required<Identity>
-  body: UploadBody
+  /** All of the request but its changes. */
+  request: UploadBody['request']
+  /** Parses the request again. Parsed changes hold several times the memory of their text: nobody keeps them who has prepared them. */
+  readAgain: () => UploadBody
   /** The server itself is the author: no hook is asked, and tables that devices may not write are open. */
   trusted: boolean
 }
@@ -63,6 +66,13 @@ export interface PlannedUpload {
   batch: Batch
   /** Null for a batch without changes, or with too many. */
   plan: Plan | null
+}
+
+export interface Upload {
+  identity: Required<Identity>
+  body: UploadBody
+  readAgain: () => UploadBody
+  trusted: boolean
 }
 
 /** What an upload is to do, by the tables as they were when it was made. */
@@ -77,27 +87,27 @@ interface Plan {
 }
 
 /** Does all of an upload's work that needs no database, so that it can be done while another is there. */
-export function planUpload (context: UploadContext, identity: Required<Identity>, body: UploadBody, trusted = false): PlannedUpload {
-  const batch = { context, hooks: trusted ? NO_HOOKS : context.hooks, identity, body, trusted }
+export function planUpload (context: UploadContext, { body, trusted, ...upload }: Upload): PlannedUpload {
+  const batch = { context, hooks: trusted ? NO_HOOKS : context.hooks, ...upload, request: body.request, trusted }
   const { length } = body.changes
-  return { batch, plan: length === 0 || length > context.maxUploadBatchSize ? null : makePlan(batch, context.catalog.current) }
+  return { batch, plan: length === 0 || length > context.maxUploadBatchSize ? null : makePlan(batch, body, context.catalog.current) }
 }
 
 /** Judges a batch and applies what is good, in one transaction of the scope's stream. */
 export async function upload ({ batch, plan }: PlannedUpload): Promise<UploadResult> {
-  const { context, identity, body } = batch
-  if (plan === null) return await answerWithoutApplying(context.db, identity, body, `A batch may have ${context.maxUploadBatchSize} changes.`)
+  const { context } = batch
+  if (plan === null) return await answerWithoutApplying(batch, `A batch may have ${context.maxUploadBatchSize} changes.`)
   try {
-    return await withCatalog(context.catalog, async snapshot => await applyInFewTrips(batch, plan.snapshot === snapshot ? plan : makePlan(batch, snapshot)))
+    return await withCatalog(context.catalog, async snapshot => await applyInFewTrips(batch, plan.snapshot === snapshot ? plan : makePlan(batch, batch.readAgain(), snapshot)))
   } catch (error) {
     // Nothing was stored: the same changes go through in smaller batches.
-    if (error instanceof BatchTooLarge) return await answerWithoutApplying(context.db, identity, body, error.message)
+    if (error instanceof BatchTooLarge) return await answerWithoutApplying(batch, error.message)
     throw error
   }
 }
 
-function makePlan (batch: Batch, snapshot: CatalogSnapshot): Plan {
-  const prepared = prepare(batch, snapshot)
+function makePlan (batch: Batch, body: UploadBody, snapshot: CatalogSnapshot): Plan {
+  const prepared = prepare(batch, body, snapshot)
   const suspects = rowsThatMayHaveFailed(prepared, batch.context.failedTables)
   // A hook would be asked again about the same changes where the rows have to be written step by step after all.
   const mayCommit = suspects.length === 0 && batch.hooks.authorize === null && batch.hooks.beforeApply === null
@@ -117,13 +127,13 @@ async function applyInFewTrips (batch: Batch, plan: Plan): Promise<UploadResult>
   }
 }
 
-function prepare ({ context: { maxPayloadBytes }, identity, body: { changes, payloads, largeIds, request }, trusted }: Batch, { registry }: CatalogSnapshot): Array<PreparedChange | UnreadableChange> {
+function prepare ({ context: { maxPayloadBytes }, identity, request, trusted }: Batch, { changes, payloads, largeIds }: UploadBody, { registry }: CatalogSnapshot): Array<PreparedChange | UnreadableChange> {
   return changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
     registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted, olderClient: request.epoch === undefined && !trusted
   }))
 }
 
-async function apply ({ context, hooks, identity, body: { request } }: Batch, { snapshot, prepared, suspects }: Plan, mayCommit: boolean): Promise<UploadResult> {
+async function apply ({ context, hooks, identity, request }: Batch, { snapshot, prepared, suspects }: Plan, mayCommit: boolean): Promise<UploadResult> {
   const { db, metadata, maxPayloadBytes, failedTables } = context
   return await inTransactionBegunBy(db, async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {
     const { stream } = begun
@@ -169,7 +179,8 @@ function rowsThatMayHaveFailed (prepared: Array<PreparedChange | UnreadableChang
 }
 
 /** The handshake (no changes), and the refusal of a batch that is too large. */
-async function answerWithoutApplying (db: Kysely<Database>, identity: Required<Identity>, { request, changes, largeIds }: UploadBody, message: string): Promise<UploadResult> {
+async function answerWithoutApplying ({ context: { db }, identity, request, readAgain }: Batch, message: string): Promise<UploadResult> {
+  const { changes, largeIds } = readAgain()
   return await reading(async () => {
     const stream = await ensureStream(db, identity.scope)
     requireSameHistory(stream, request.epoch)
