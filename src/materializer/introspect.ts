@@ -129,7 +129,8 @@ function toSpec (registration: TableRegistration, found: CatalogTable | undefine
     children: [],
     rank: 0,
     mayAlter: found?.may_alter ?? false,
-    mayKeep: found?.may_keep ?? false
+    mayKeep: found?.may_keep ?? false,
+    watchesDeletions: found?.watches_deletions ?? false
   }
 }
 

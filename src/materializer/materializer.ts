@@ -63,6 +63,8 @@ export async function writeRunsTogether ({ trx, scope }: WriteContext, runs: Row
 export function strictStatements (runs: RowWrite[][], scope: string, strictness: Exclude<Strictness, 'lenient'> = 'strict'): CompiledQuery[] | null {
   const groups = plainGroups(runs)
   if (groups === null) return null
+  // What is not to write must not be noticed either.
+  if (strictness === 'strict where assumed' && groups.some(([write]) => write?.verb === 'delete' && write.table.watchesDeletions)) return null
   const statements = groups.map(group => failUnlessAll(group, groupStatement(group, scope, strictness), strictness))
   // Rows of different statements may need each other, in either direction.
   return statements.length > 1 ? [CONSTRAINTS_WAIT, ...statements] : statements

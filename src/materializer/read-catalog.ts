@@ -16,6 +16,7 @@ export interface CatalogTable {
   may_alter: boolean
   /** Triggers, rules or policies that may keep a row from being deleted. */
   may_keep: boolean
+  watches_deletions: boolean
 }
 
 export interface CatalogColumn {
@@ -62,6 +63,7 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
         and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'),
       'may_alter', triggers.alter or rules.any or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attgenerated <> '' and not a.attisdropped),
       'may_keep', triggers.keep or rules.any or pg_catalog.row_security_active(c.oid),
+      'watches_deletions', triggers.watches,
       'columns', coalesce((
         select json_agg(json_build_object(
           'name', a.attname, 'type', format_type(base.id, base.mod),
@@ -109,7 +111,8 @@ export async function readCatalog (db: Kysely<Database>, registrations: TableReg
     join pg_catalog.pg_namespace n on n.nspname = x."schema"
     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = x."table"
     cross join lateral (
-      select coalesce(bool_or(g.tgtype & 20 <> 0), false) as alter, coalesce(bool_or(g.tgtype & 8 <> 0 and g.tgtype & 2 <> 0), false) as keep
+      select coalesce(bool_or(g.tgtype & 20 <> 0), false) as alter, coalesce(bool_or(g.tgtype & 8 <> 0 and g.tgtype & 2 <> 0), false) as keep,
+        coalesce(bool_or(g.tgtype & 8 <> 0 and g.tgtype & 1 = 0), false) as watches
       from pg_catalog.pg_trigger g
       where (g.tgrelid = c.oid or g.tgrelid in (select p.relid from pg_catalog.pg_partition_tree(c.oid) p)) and not g.tgisinternal and g.tgenabled in ('O', 'A')) triggers
     cross join lateral (

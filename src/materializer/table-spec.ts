@@ -78,6 +78,8 @@ export interface TableSpec {
   mayAlter: boolean
   /** A trigger, a rule or a policy may keep a row that it was told to delete. */
   mayKeep: boolean
+  /** A trigger runs once for each statement that deletes, also where that finds no row. */
+  watchesDeletions: boolean
 }
 
 /** Columns that a change may write. */

@@ -2,6 +2,7 @@ import type { CompiledQuery } from 'kysely'
 import { MAX_TOUCHED_BYTES } from '../limits.js'
 import { strictStatements } from '../materializer/materializer.js'
 import { appendWhereAssumed, type AppendedRow } from '../storage/append-where-assumed.js'
+import { victimReason } from '../storage/database-error.js'
 import { sendTogether } from '../storage/pipeline.js'
 import { epochOf, lockStatement } from '../storage/stream.js'
 import { inTransactionBegunBy } from '../storage/transaction.js'
@@ -34,7 +35,8 @@ export interface OneTrip {
  * or a look at something is needed. Asks nobody.
  */
 export function planOneTrip ({ context: { db, metadata }, identity, request }: Batch, prepared: Array<PreparedChange | UnreadableChange>): OneTrip | null {
-  if (!areGood(prepared)) return null
+  // PostgreSQL has no text with a NUL.
+  if (!areGood(prepared) || request.epoch?.includes('\0') === true) return null
   const { known, assumptions } = assume(prepared, request)
   const judgement = decide(prepared, known, new Map())
   // Also where an older client uses a number twice.
@@ -63,18 +65,43 @@ function statusesUnlessTooLarge (judgement: Judgement, nextSourceChangeId: numbe
   }
 }
 
+/** Rows of the app's tables were locked. Judged by reading, the batch may not even want them: a replay, a conflict. */
+class Locked extends Error {
+  readonly reason: 'lock_timeout' | 'deadlock'
+
+  constructor (reason: Locked['reason'], cause: unknown) {
+    super('The database has given the transaction up.', { cause })
+    this.reason = reason
+  }
+}
+
+/** `attempts` of the transaction were made for nothing, where it was not applied. */
+export type OneTripOutcome = { applied: UploadResult } | { applied: null, attempts: number }
+
 /**
- * Sends everything from BEGIN to COMMIT at once, in one round trip. The database writes only where all is as was assumed. Null
- * where it is not: then nothing is stored. Throws NotAtOnce.
+ * Sends everything from BEGIN to COMMIT at once, in one round trip. The database writes only where all is as was assumed; where
+ * it is not, nothing is stored, and the batch is to be judged by reading. Throws NotAtOnce.
  */
-export async function applyInOneTrip ({ context: { db, metadata, metrics }, identity }: Batch, { append, writes, statuses, added, maxChangeId }: OneTrip): Promise<UploadResult | null> {
-  return await inTransactionBegunBy(db, async (trx): Promise<AppendedRow | undefined> => {
-    const [, { rows: [appended] }] = await orNotAtOnce(sendTogether(trx, [lockStatement(trx, metadata, { scope: identity.scope }), append, ...writes], { commits: true }))
-    return appended
-  }, async (_trx, appended) => {
-    if (appended === undefined) return null
-    metrics?.add('oversync_uploads_judged_total', 1, { by: 'assumption' })
-    metrics?.observe('oversync_upload_rounds', 1, {})
-    return uploadReply(statuses, { head: Number(appended.head) + added, epoch: epochOf(appended.epoch, appended.scope_id), sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 })
-  }, metrics)
+export async function applyInOneTrip ({ context: { db, metadata, metrics }, identity }: Batch, { append, writes, statuses, added, maxChangeId }: OneTrip): Promise<OneTripOutcome> {
+  try {
+    return await inTransactionBegunBy(db, async (trx): Promise<AppendedRow | undefined> => {
+      const statements = [lockStatement(trx, metadata, { scope: identity.scope }), append, ...writes] as const
+      try {
+        const [, { rows: [appended] }] = await orNotAtOnce(sendTogether(trx, statements, { commits: true, goesOn: ([, answer]) => answer === undefined || answer.rows.length > 0 }))
+        return appended
+      } catch (error) {
+        const reason = victimReason(error)
+        throw reason === 'lock_timeout' || reason === 'deadlock' ? new Locked(reason, error) : error
+      }
+    }, async (_trx, appended): Promise<OneTripOutcome> => {
+      if (appended === undefined) return { applied: null, attempts: 0 }
+      metrics?.add('oversync_uploads_judged_total', 1, { by: 'assumption' })
+      metrics?.observe('oversync_upload_rounds', 1, {})
+      return { applied: uploadReply(statuses, { head: Number(appended.head) + added, epoch: epochOf(appended.epoch, appended.scope_id), sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 }) }
+    }, metrics)
+  } catch (error) {
+    if (!(error instanceof Locked)) throw error
+    metrics?.add('oversync_transaction_retries_total', 1, { reason: error.reason })
+    return { applied: null, attempts: 1 }
+  }
 }

@@ -88,22 +88,18 @@ export class OversyncService {
     const caller = checkIdentity(identity)
     const sent = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
     const queued = performance.now()
-    try {
-      return await this.#queue.run(caller.scope, sent.length, {
-        makeReady: () => {
-          const body = parseUploadBody(sent.toString())
-          this.#requireVersion(body.request)
-          return planUpload(this.#context, { identity: caller, body, readAgain: () => parseUploadBody(sent.toString()), trusted })
-        },
-        work: async (planned, waitedMs) => {
-          const result = await upload(planned)
-          this.#countChanges(result.counts)
-          return { ...result, waitedMs, workedMs: performance.now() - queued - waitedMs }
-        }
-      })
-    } finally {
-      this.#options.metrics?.observe('oversync_upload_duration_seconds', (performance.now() - queued) / 1000, {})
-    }
+    return await this.#queue.run(caller.scope, sent.length, {
+      makeReady: () => {
+        const body = parseUploadBody(sent.toString())
+        this.#requireVersion(body.request)
+        return planUpload(this.#context, { identity: caller, body, readAgain: () => parseUploadBody(sent.toString()), trusted })
+      },
+      work: async (planned, waitedMs) => {
+        const result = await upload(planned)
+        this.#countChanges(result.counts)
+        return { ...result, waitedMs, workedMs: performance.now() - queued - waitedMs }
+      }
+    })
   }
 
   /** Reads a page of the caller's stream. Throws a SyncError where the query is refused. */

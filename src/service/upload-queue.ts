@@ -60,6 +60,7 @@ export class UploadQueue {
     try {
       return await turn
     } finally {
+      this.#metrics?.observe('oversync_upload_duration_seconds', (performance.now() - queued) / 1000, {})
       line.bytes -= bytes
       this.#bytes -= bytes
       if (--line.uploads === 0) this.#lines.delete(scope)

@@ -119,12 +119,24 @@ function makePlan (batch: Batch, body: UploadBody, snapshot: CatalogSnapshot): P
  * there; and where the database refuses a row, again and step by step, to find out which.
  */
 async function applyInFewTrips (batch: Batch, plan: Plan): Promise<UploadResult> {
+  let attempts = 0
+  let result: UploadResult
   try {
-    return (plan.oneTrip === null ? null : await applyInOneTrip(batch, plan.oneTrip)) ?? await apply(batch, plan, plan.mayCommit)
+    if (plan.oneTrip !== null) {
+      const outcome = await applyInOneTrip(batch, plan.oneTrip)
+      if (outcome.applied !== null) return outcome.applied
+      attempts = outcome.attempts
+      // As large as the batch, and of no more use.
+      plan.oneTrip = null
+    }
+    result = await apply(batch, plan, plan.mayCommit, attempts)
   } catch (error) {
     if (!(error instanceof NotAtOnce)) throw error
-    return await apply(batch, plan, false)
+    plan.oneTrip = null
+    result = await apply(batch, plan, false, attempts)
   }
+  batch.context.metrics?.add('oversync_uploads_judged_total', 1, { by: 'reading' })
+  return result
 }
 
 function prepare ({ context: { maxPayloadBytes }, identity, request, trusted }: Batch, { changes, payloads, largeIds }: UploadBody, { registry }: CatalogSnapshot): Array<PreparedChange | UnreadableChange> {
@@ -133,7 +145,7 @@ function prepare ({ context: { maxPayloadBytes }, identity, request, trusted }: 
   }))
 }
 
-async function apply ({ context, hooks, identity, request }: Batch, { snapshot, prepared, suspects }: Plan, mayCommit: boolean): Promise<UploadResult> {
+async function apply ({ context, hooks, identity, request }: Batch, { snapshot, prepared, suspects }: Plan, mayCommit: boolean, attempts: number): Promise<UploadResult> {
   const { db, metadata, maxPayloadBytes, failedTables } = context
   return await inTransactionBegunBy(db, async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {
     const { stream } = begun
@@ -157,7 +169,6 @@ async function apply ({ context, hooks, identity, request }: Batch, { snapshot, 
       lastly: mayCommit ? async judgement => await conclude(concluding, judgement, []) : null
     }, prepared, known, failed)
     const { judgement, affected, states } = settled
-    context.metrics?.add('oversync_uploads_judged_total', 1, { by: 'reading' })
     if (settled.committed !== null) return settled.committed.reply
     await readBack(trx, judgement, settled, spend)
     const serverChanges = await followDeletions(trx, metadata, stream.scopeId, judgement, affected, states, spend)
@@ -165,7 +176,7 @@ async function apply ({ context, hooks, identity, request }: Batch, { snapshot, 
     const { reply, statements } = await conclude(concluding, judgement, serverChanges)
     if (statements.length > 0) await sendTogether(trx, statements, { commits: true })
     return reply
-  }, context.metrics)
+  }, context.metrics, attempts)
 }
 
 /** The rows of the batch and those that they refer to, of tables in which a row may be in the stream and not in the table. */

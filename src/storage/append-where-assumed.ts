@@ -35,7 +35,8 @@ export interface AppendedRow { scope_id: string, head: string, epoch: string }
 
 /**
  * Appends entries to the log and brings row states, head and device up to date, where all is as was assumed: then it has a
- * row. Else it writes nothing. Needs the stream's lock, taken by an earlier statement.
+ * row. Else it writes nothing. An earlier statement takes the stream's lock; of a scope that is made at that moment there is none, and
+ * of two uploads that append without, the key of the log lets one through.
  *
  * Of each row the first entry says what was assumed: a new row was not there; another was live, one version below, and an
  * entry that is no deletion has the keys that it had. A device that was never there is registered.
@@ -69,20 +70,20 @@ interface Values extends Record<string, unknown> {
 }
 
 /*
- * What depends on parameters is an expression of `upload` and no condition, and `upload` has a LIMIT: else PostgreSQL believes
- * a plan for any parameters to be so much dearer than one for these that it would plan each upload anew, or compile it.
+ * What depends on parameters is an expression of `upload` and no condition, `upload` has a LIMIT, and `meta` is no table that it
+ * joins: else PostgreSQL believes a plan for any parameters to be so much dearer than one for these that it would plan each
+ * upload anew, or compile it, or it reads whole tables (test/server/round-trips.test.ts).
  */
 const append = once<AppendedRow, Values>(metadata => sql`
     with upload as materialized (
-      select st.scope_id, st.head, m.epoch, so.source_no is null as is_new_source,
+      select st.scope_id, st.head, (select epoch from ${metadata.table('meta')}) as epoch, so.source_no is null as is_new_source,
         coalesce(so.source_no, (select coalesce(max(other.source_no), ${sql.lit(SERVER_SOURCE_NO)}) + 1 from ${metadata.table('source')} other where other.scope_id = st.scope_id)) as source_no,
         coalesce(so.max_change_id, 0) < ${'unusedFrom'}::bigint
           and st.head <= ${sql.lit(Number.MAX_SAFE_INTEGER)} - ${'count'}::bigint
-          and (${'epoch'}::text is null or ${'epoch'}::text = m.epoch || '.' || st.scope_id) as fits
+          and (${'epoch'}::text is null or ${'epoch'}::text = (select epoch from ${metadata.table('meta')}) || '.' || st.scope_id) as fits
       from ${metadata.table('scope')} sc
       join ${metadata.table('stream')} st on st.scope_id = sc.scope_id
       left join ${metadata.table('source')} so on so.scope_id = sc.scope_id and so.user_id = ${'user'} and so.source_id = ${'device'}
-      cross join ${metadata.table('meta')} m
       where sc.name = ${'scope'} limit 1
     ), entry as materialized (
       select * from json_to_recordset(${'entries'}::text::json)

@@ -13,6 +13,8 @@ export interface PipeliningConnection extends DatabaseConnection {
 
 export interface PipelineOptions {
   commits: boolean
+  /** Where statements go one after the other: whether the next is still wanted, by the answers so far. */
+  goesOn?: (answers: Array<QueryResult<any>>) => boolean
 }
 
 /** Has constraints that wait for COMMIT speak now. */
@@ -32,9 +34,12 @@ export async function sendTogether<const Queries extends readonly CompiledQuery<
 }
 
 /** Runs statements one after the other. COMMIT is Kysely's then, and a constraint that waits for it would not speak to the caller. */
-export async function executeInTurn (connection: DatabaseConnection, queries: readonly CompiledQuery[], { commits }: PipelineOptions): Promise<Array<QueryResult<any>>> {
-  const results = []
-  for (const query of queries) results.push(await connection.executeQuery<any>(query))
+export async function executeInTurn (connection: DatabaseConnection, queries: readonly CompiledQuery[], { commits, goesOn = () => true }: PipelineOptions): Promise<Array<QueryResult<any>>> {
+  const results: Array<QueryResult<any>> = []
+  for (const query of queries) {
+    if (!goesOn(results)) return results
+    results.push(await connection.executeQuery<any>(query))
+  }
   if (commits) await connection.executeQuery(CONSTRAINTS_SPEAK)
   return results
 }

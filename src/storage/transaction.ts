@@ -15,9 +15,12 @@ export async function inTransaction<T> (db: Kysely<Database>, work: (trx: Transa
   return await inTransactionBegunBy(db, applySettings, work, metrics)
 }
 
-/** The same, where the first statement of the work makes the settings too (`SETTINGS`): a round trip less. */
-export async function inTransactionBegunBy<T, First> (db: Kysely<Database>, first: (trx: Transaction<Database>) => Promise<First>, work: (trx: Transaction<Database>, begun: First) => Promise<T>, metrics: Metrics | null): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
+/**
+ * The same, where the first statement of the work makes the settings too (`SETTINGS`): a round trip less. `spent`: attempts
+ * that were made before.
+ */
+export async function inTransactionBegunBy<T, First> (db: Kysely<Database>, first: (trx: Transaction<Database>) => Promise<First>, work: (trx: Transaction<Database>, begun: First) => Promise<T>, metrics: Metrics | null, spent = 0): Promise<T> {
+  for (let attempt = 1 + spent; ; attempt++) {
     const asked = performance.now()
     try {
       return await db.transaction().setIsolationLevel('read committed').execute(async trx => {

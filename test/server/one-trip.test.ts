@@ -8,10 +8,14 @@ import { lockWaiter } from '../helpers/locks.js'
 
 const SCHEMA = `
   create table public.items (id uuid primary key, name text unique, size integer check (size < 100), spare text);
+  create table public.audited (id uuid primary key, name text);
+  create table public.audit (what text);
+  create function audit() returns trigger language plpgsql as $$ begin insert into public.audit values (tg_op); return null; end $$;
+  create trigger audit after delete on public.audited for each statement execute function audit();
   create table public.countries (code text primary key);
   create table public.towns (id uuid primary key, name text, country text references countries, mayor_id uuid);
   insert into countries values ('de');`
-const TABLES = ['public.items', { table: 'public.countries', shared: true }, 'public.towns', { table: 'public.notes', materialize: false }]
+const TABLES = ['public.items', 'public.audited', { table: 'public.countries', shared: true }, 'public.towns', { table: 'public.notes', materialize: false }]
 
 interface Assuming extends World {
   /** By what uploads are judged while some work is done, in turn. */
@@ -91,6 +95,9 @@ const OTHERWISE: Record<string, Situation> = {
   'a deleted row that comes back': { before: { tablet: [...users(1), del(2, 'users', uuid(1), 1)] }, batch: [put(1, 'users', uuid(1), john('B'), 2)], expected: ['1 applied v3'] },
   'a deletion of a row that is deleted': { before: { tablet: [...users(1), del(2, 'users', uuid(1), 1)] }, batch: [del(1, 'users', uuid(1), 2)], expected: ['1 applied v2'] },
   'a deletion of a row that never was': { before: { tablet: users(1) }, batch: [del(1, 'users', uuid(2), 1)], expected: ['1 applied'] },
+  'a deletion that nothing comes of, where a trigger watches': { before: { tablet: [put(1, 'public.audited', uuid(1), { name: 'a' })] }, batch: [del(1, 'public.audited', uuid(9), 1), del(2, 'public.audited', uuid(1), 2)], expected: ['1 applied', '2 conflict v1'] },
+  'a deletion where a trigger watches': { before: { tablet: [put(1, 'public.audited', uuid(1), { name: 'a' })] }, batch: [del(1, 'public.audited', uuid(1), 1)], expected: ['1 applied v2'] },
+  'a deletion of the version before last, where a trigger watches': { before: { tablet: [put(1, 'public.audited', uuid(1), { name: 'a' }), put(2, 'public.audited', uuid(1), { name: 'b' }, 1)] }, batch: [del(1, 'public.audited', uuid(1), 1)], expected: ['1 conflict v2'] },
   'a column that is left out': { before: { tablet: [item(1, 1, { spare: 's' })] }, batch: [put(1, 'public.items', uuid(1), { name: 'n', size: 2 }, 1)], expected: ['1 applied v2 row v2'] },
   'a column that is left out the second time': { before: { tablet: users(1) }, batch: [item(1, 1, { spare: 's' }), put(2, 'public.items', uuid(1), { name: 'n' }, 1)], expected: ['1 applied v1', '2 applied v2 row v2'] },
   'a parent that is deleted': { before: { tablet: [...users(1), del(2, 'users', uuid(1), 1)] }, batch: [post(1, 3, 1)], expected: ['1 invalid fk_missing'] },
@@ -133,7 +140,7 @@ async function rest (sql: Sql, scope: string): Promise<unknown[]> {
   ].map(row => ({ ...row }))
 }
 
-const BUSINESS = ['business.users', 'business.posts', 'public.items', 'public.towns']
+const BUSINESS = ['business.users', 'business.posts', 'public.items', 'public.towns', 'public.audited']
 
 async function rows (sql: Sql): Promise<string> {
   return JSON.stringify(await Promise.all(BUSINESS.map(async table => [...await sql.unsafe(`select * from ${table} order by id`)])))
@@ -151,6 +158,7 @@ async function compare (t: Test, situations: Record<string, Situation>, by: 'ass
     })
     t.equal(ways.at(-1), by, what)
     t.strictSame(await rows(assuming.sql), await rows(reading.sql), `${what}: tables`)
+    t.strictSame([...await assuming.sql`select * from audit`], [...await reading.sql`select * from audit`], `${what}: what triggers have seen`)
     await assertSound(t, assuming.sql, what)
     for (const { sql } of [assuming, reading]) await sql.unsafe(`truncate ${BUSINESS.join(', ')}`)
   }
@@ -179,6 +187,22 @@ t.test('an upload that waits for another finds what that one has left (A2)', asy
   await other`commit`
   t.strictSame((await Promise.all(answers)).map(reply => verdicts(reply)[0]).sort(), ['2 applied v2', '2 conflict v2'])
   await assertSound(t, sql, 'ann')
+})
+
+t.test('what needs no row of a table is answered while somebody has locked the table (B2, J1)', async t => {
+  const { sql, user } = await buildApp(t)
+  const phone = user('ann')
+  await phone.upload(users(1))
+  const other = await sql.reserve()
+  t.teardown(() => { other.release() })
+  await other`begin`
+  await other`lock table business.users in access exclusive mode`
+  t.strictSame(verdicts(await phone.upload(users(1))), ['1 applied v1'], 'a replay')
+  t.strictSame(verdicts(await phone.upload([put(2, 'users', uuid(1), john('B'), 5)])), ['2 conflict v1'], 'a conflict')
+  const reply = await phone.uploadText(JSON.stringify({ epoch: await phone.epoch(), changes: users(3) }))
+  t.equal(reply.statusCode, 503, 'a new row has to wait')
+  await other`rollback`
+  t.strictSame(verdicts(await phone.upload(users(3))), ['3 applied v1'])
 })
 
 t.test('a device of another history is told so, and a stream at the end of exact numbers takes no more (L2, L7)', async t => {

@@ -212,4 +212,7 @@ t.test('a dialect that cannot send statements together runs them one by one and 
   t.strictSame(answers.map(({ rows }) => rows), [[{ n: 1 }], [{ n: 2 }]])
   t.strictSame(dialect.seen, [insert(1).sql, insert(2).sql, 'set constraints all immediate', 'commit'])
   t.equal((await sql`select from notes`).length, 2)
+  dialect.seen.length = 0
+  await db.transaction().execute(async trx => await sendTogether(trx, [insert(3), insert(4)], { commits: true, goesOn: ([first]) => first === undefined }))
+  t.strictSame(dialect.seen, [insert(3).sql, 'commit'], 'and no more of them than are wanted')
 })

@@ -119,6 +119,22 @@ t.test('PostgreSQL never believes a page to be so much work that it would compil
   await small('one stream that is all there is')
 })
 
+t.test('among many streams an upload finds its own by the index', async t => {
+  const { client, count, phone } = await build(t, { preparedStatements: true })
+  await client.unsafe(`
+    insert into sync.scope (name) select 'a user ' || g from generate_series(1, 5000) g;
+    insert into sync.stream (scope_id) select scope_id from sync.scope where name like 'a user %';
+    insert into sync.source (scope_id, source_no, user_id, source_id) select scope_id, 1, name, 'phone' from sync.scope where name like 'a user %';
+    analyze sync.scope, sync.stream, sync.source`)
+  const { statements, parameters } = await count(async () => { await phone.upload(users(1, 100)) })
+  const at = statements.findIndex(text => text.includes('oversync.as_assumed'))
+  for (const mode of ['force_generic_plan', 'force_custom_plan']) {
+    await client.unsafe(`set plan_cache_mode = ${mode}`)
+    const { Plan: plan } = await explain(client, { text: statements[at] as string, values: parameters[at] as unknown[] })
+    for (const table of ['scope', 'stream', 'source']) t.strictSame([...new Set(scansOf(plan, table))].filter(kind => !/^Index|^ModifyTable$/.test(kind)), [], `${table}, ${mode}`)
+  }
+})
+
 t.test('PostgreSQL plans what an upload runs once, and never believes it to be so much work that it would compile it', async t => {
   const { client, count, phone } = await build(t, { preparedStatements: true })
   const [row] = await client.unsafe("select current_setting('jit_above_cost')::float8 as cost")
