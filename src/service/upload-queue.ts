@@ -71,15 +71,20 @@ export class UploadQueue {
     let ready: Outcome<Ready> | null = null
     if (before !== null) {
       await before.begun
-      // What it sends goes out first.
+      // What it sends goes out first: it says so in this turn of the loop, and postgres.js sends the rest in the next.
       await nextTurn()
-      // Where others wait for a place at work, this one will too, and would hold its memory as long.
+      await nextTurn()
+      // Where others wait for a place at work, this one will too, and would hold its memory as long: then it makes ready in its turn.
       if (this.#waiting.length === 0) ready = outcomeOf(makeReady)
       await before.ended
     }
     // Whoever ends hands its place to the first who waits, so that the count stays.
-    if (this.#atWork < MAX_CONCURRENT_UPLOADS) this.#atWork++
-    else await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+    if (this.#atWork < MAX_CONCURRENT_UPLOADS) {
+      this.#atWork++
+    } else {
+      ready = null
+      await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+    }
     const waitedMs = performance.now() - queued - (ready?.tookMs ?? 0)
     this.#metrics?.add('oversync_queued_uploads', -1, {})
     this.#metrics?.add('oversync_uploads_at_work', 1, {})

@@ -90,7 +90,9 @@ interface Plan {
 export function planUpload (context: UploadContext, { body, trusted, ...upload }: Upload): PlannedUpload {
   const batch = { context, hooks: trusted ? NO_HOOKS : context.hooks, ...upload, request: body.request, trusted }
   const { length } = body.changes
-  return { batch, plan: length === 0 || length > context.maxUploadBatchSize ? null : makePlan(batch, body, context.catalog.current) }
+  // What is not applied is answered at once.
+  if (length === 0 || length > context.maxUploadBatchSize) return { batch: { ...batch, readAgain: () => body }, plan: null }
+  return { batch, plan: makePlan(batch, body, context.catalog.current) }
 }
 
 /** Judges a batch and applies what is good, in one transaction of the scope's stream. */
