@@ -30,7 +30,6 @@ export interface Conclusion {
 export async function conclude ({ trx, metadata, identity, stream, source, spend }: ConcludeContext, judgement: Judgement, serverChanges: ServerChange[]): Promise<Conclusion> {
   const payloads = await readShownPayloads(trx, metadata, stream, judgement, spend)
   const numbered = numberEntries(stream, source, judgement, serverChanges)
-  const nextSourceChangeId = numbered.maxChangeId + 1
-  const statuses = statusesOf({ judgement, payloads, spend, nextSourceChangeId })
-  return { reply: uploadReply(statuses, { head: numbered.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId }), statements: recordStatements(trx, metadata, stream, source, judgement, numbered) }
+  const statuses = statusesOf({ judgement, payloads, spend, nextSourceChangeId: numbered.maxChangeId + 1 })
+  return { reply: uploadReply(statuses, { head: numbered.head, epoch: stream.epoch, sourceId: identity.deviceId }), statements: recordStatements(trx, metadata, stream, source, judgement, numbered) }
 }

@@ -8,9 +8,9 @@ import { epochOf, lockStatement } from '../storage/stream.js'
 import { inTransactionBegunBy } from '../storage/transaction.js'
 import { areGood, assume } from './assume.js'
 import { needsLook, orNotAtOnce } from './at-once.js'
+import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
 import { rowsWithOtherKeys } from './complete-payloads.js'
-import { BatchTooLarge } from './batch-too-large.js'
 import { decide, type Judgement } from './decide.js'
 import type { PreparedChange, UnreadableChange } from './prepare.js'
 import { numberEntries } from './record.js'
@@ -25,9 +25,8 @@ export interface OneTrip {
   /** Writes of the business tables. */
   writes: CompiledQuery[]
   statuses: Statuses
-  /** Entries that it adds, and the highest number of the device then. */
+  /** Entries that it adds to the log. */
   added: number
-  maxChangeId: number
 }
 
 /**
@@ -51,7 +50,7 @@ export function planOneTrip ({ context: { db, metadata }, identity, request }: B
   const { entries, head: added, maxChangeId } = numberEntries({ head: 0 }, { no: 0, maxChangeId: 0 }, judgement, [])
   const statuses = statusesUnlessTooLarge(judgement, maxChangeId + 1)
   if (statuses === null) return null
-  return { append: appendWhereAssumed(db, metadata, { ...assumptions, identity, entries, maxChangeId }), writes, statuses, added, maxChangeId }
+  return { append: appendWhereAssumed(db, metadata, { ...assumptions, identity, entries, maxChangeId }), writes, statuses, added }
 }
 
 /** Null where the reply would be too large, which is to be said of the batch where it is judged by what is there. */
@@ -82,26 +81,26 @@ export type OneTripOutcome = { applied: UploadResult } | { applied: null, attemp
  * Sends everything from BEGIN to COMMIT at once, in one round trip. The database writes only where all is as was assumed; where
  * it is not, nothing is stored, and the batch is to be judged by reading. Throws NotAtOnce.
  */
-export async function applyInOneTrip ({ context: { db, metadata, metrics }, identity }: Batch, { append, writes, statuses, added, maxChangeId }: OneTrip): Promise<OneTripOutcome> {
+export async function applyInOneTrip ({ context: { db, metadata, metrics }, identity }: Batch, { append, writes, statuses, added }: OneTrip): Promise<OneTripOutcome> {
+  const statements = [lockStatement(db, metadata, { scope: identity.scope }), append, ...writes] as const
+  let appended: AppendedRow | undefined
   try {
-    return await inTransactionBegunBy(db, async (trx): Promise<AppendedRow | undefined> => {
-      const statements = [lockStatement(trx, metadata, { scope: identity.scope }), append, ...writes] as const
+    appended = await inTransactionBegunBy(db, async trx => {
       try {
-        const [, { rows: [appended] }] = await orNotAtOnce(sendTogether(trx, statements, { commits: true, goesOn: ([, answer]) => answer === undefined || answer.rows.length > 0 }))
-        return appended
+        const [, { rows }] = await orNotAtOnce(sendTogether(trx, statements, { commits: true, goesOn: ([, answer]) => answer === undefined || answer.rows.length > 0 }))
+        return rows[0]
       } catch (error) {
         const reason = victimReason(error)
         throw reason === 'lock_timeout' || reason === 'deadlock' ? new Locked(reason, error) : error
       }
-    }, async (_trx, appended): Promise<OneTripOutcome> => {
-      if (appended === undefined) return { applied: null, attempts: 0 }
-      metrics?.add('oversync_uploads_judged_total', 1, { by: 'assumption' })
-      metrics?.observe('oversync_upload_rounds', 1, {})
-      return { applied: uploadReply(statuses, { head: Number(appended.head) + added, epoch: epochOf(appended.epoch, appended.scope_id), sourceId: identity.deviceId, nextSourceChangeId: maxChangeId + 1 }) }
-    }, metrics)
+    }, async (_trx, row) => row, metrics)
   } catch (error) {
     if (!(error instanceof Locked)) throw error
     metrics?.add('oversync_transaction_retries_total', 1, { reason: error.reason })
     return { applied: null, attempts: 1 }
   }
+  if (appended === undefined) return { applied: null, attempts: 0 }
+  metrics?.add('oversync_uploads_judged_total', 1, { by: 'assumption' })
+  metrics?.observe('oversync_upload_rounds', 1, {})
+  return { applied: uploadReply(statuses, { head: Number(appended.head) + added, epoch: epochOf(appended.epoch, appended.scope_id), sourceId: identity.deviceId }) }
 }

@@ -34,9 +34,11 @@ export interface Statuses {
   texts: string[]
   accepted: boolean
   counts: UploadCounts
+  nextSourceChangeId: number
 }
 
-export interface ReplyFields { head: number, epoch: string, sourceId: string, nextSourceChangeId: number }
+/** The stream as the batch leaves it, and the device. */
+export interface ReplyFields { head: number, epoch: string, sourceId: string }
 
 /** Built by hand around the payloads, which must not pass through JavaScript's numbers. Throws where the reply would be too large: before anything is stored. */
 export function statusesOf ({ judgement, payloads, spend, nextSourceChangeId }: StatusParts): Statuses {
@@ -53,12 +55,12 @@ export function statusesOf ({ judgement, payloads, spend, nextSourceChangeId }: 
     }
     return statusText(decision, judgement, payloads, spend, nextSourceChangeId)
   })
-  return { texts, accepted, counts }
+  return { texts, accepted, counts, nextSourceChangeId }
 }
 
-export function uploadReply ({ texts, accepted, counts }: Statuses, fields: ReplyFields): UploadResult {
+export function uploadReply ({ texts, accepted, counts, nextSourceChangeId }: Statuses, fields: ReplyFields): UploadResult {
   const json = `{"accepted":${accepted},"highest_server_seq":${fields.head},"statuses":[${texts.join(',')}],` +
-    `"epoch":${JSON.stringify(fields.epoch)},"source_id":${JSON.stringify(fields.sourceId)},"next_source_change_id":${fields.nextSourceChangeId}}`
+    `"epoch":${JSON.stringify(fields.epoch)},"source_id":${JSON.stringify(fields.sourceId)},"next_source_change_id":${nextSourceChangeId}}`
   return { json, counts }
 }
 

@@ -204,9 +204,8 @@ async function answerWithoutApplying ({ context: { db }, identity, request, read
       writes: [],
       rows: new Map()
     }
-    const nextSourceChangeId = (source?.maxChangeId ?? 0) + 1
-    const statuses = statusesOf({ judgement, payloads: new Map(), spend: () => {}, nextSourceChangeId })
-    return uploadReply(statuses, { head: stream.head, epoch: stream.epoch, sourceId: identity.deviceId, nextSourceChangeId })
+    const statuses = statusesOf({ judgement, payloads: new Map(), spend: () => {}, nextSourceChangeId: (source?.maxChangeId ?? 0) + 1 })
+    return uploadReply(statuses, { head: stream.head, epoch: stream.epoch, sourceId: identity.deviceId })
   })
 }
 

@@ -4,7 +4,7 @@ import { entriesText, type NewEntry } from './change-log.js'
 import { once } from './compiled.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import { wantedRows, type RowKey } from './row-state.js'
+import { statesOf, wantedRows, type RowKey } from './row-state.js'
 import { SERVER_SOURCE_NO } from './source.js'
 
 const SETTING = 'oversync.as_assumed'
@@ -35,8 +35,8 @@ export interface AppendedRow { scope_id: string, head: string, epoch: string }
 
 /**
  * Appends entries to the log and brings row states, head and device up to date, where all is as was assumed: then it has a
- * row. Else it writes nothing. An earlier statement takes the stream's lock; of a scope that is made at that moment there is none, and
- * of two uploads that append without, the key of the log lets one through.
+ * row. Else it writes nothing. An earlier statement takes the stream's lock; of a scope that is made at that moment there is
+ * none, and of two uploads that append without, the key of the log lets one through.
  *
  * Of each row the first entry says what was assumed: a new row was not there; another was live, one version below, and an
  * entry that is no deletion has the keys that it had. A device that was never there is registered.
@@ -98,10 +98,7 @@ const append = once<AppendedRow, Values>(metadata => sql`
             where s.scope_id = u.scope_id and s.table_id = x.t and s.pk = x.k collate "C" limit 1) r on true
           where x.f and case when x.w then r.version is not null else r.version is distinct from x.v - 1 or r.deleted or (x.o <> 'D' and r.shape <> x.h) end)
         and ${'liveCount'}::int = (
-          select count(*) from json_to_recordset(${'live'}::text::json) as x (t smallint, k text)
-          cross join lateral (
-            select from ${metadata.table('row_state')} s
-            where s.scope_id = u.scope_id and s.table_id = x.t and s.pk = x.k collate "C" and not s.deleted limit 1) r)
+          select count(*) from ${statesOf(metadata, sql`u.scope_id`, 'live')} where not state.deleted)
     ), log as (
       insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes)
       select u.scope_id, u.head + s, u.source_no, c, t, o, k, v, p, coalesce(octet_length(p::text), 0) from assumed u cross join entry order by s

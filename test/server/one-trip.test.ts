@@ -5,6 +5,7 @@ import type { UploadChange } from '../../src/contract/upload-change.js'
 import type { Metrics } from '../../src/metrics.js'
 import { assertSound, buildApp, caller, del, john, log, put, startApp, uuid, verdicts, type World } from '../helpers/app.js'
 import { lockWaiter } from '../helpers/locks.js'
+import { recordMetrics } from '../helpers/record-metrics.js'
 
 const SCHEMA = `
   create table public.items (id uuid primary key, name text unique, size integer check (size < 100), spare text);
@@ -190,7 +191,8 @@ t.test('an upload that waits for another finds what that one has left (A2)', asy
 })
 
 t.test('what needs no row of a table is answered while somebody has locked the table (B2, J1)', async t => {
-  const { sql, user } = await buildApp(t)
+  const metrics = recordMetrics()
+  const { sql, user } = await buildApp(t, { metrics })
   const phone = user('ann')
   await phone.upload(users(1))
   const other = await sql.reserve()
@@ -201,6 +203,7 @@ t.test('what needs no row of a table is answered while somebody has locked the t
   t.strictSame(verdicts(await phone.upload([put(2, 'users', uuid(1), john('B'), 5)])), ['2 conflict v1'], 'a conflict')
   const reply = await phone.uploadText(JSON.stringify({ epoch: await phone.epoch(), changes: users(3) }))
   t.equal(reply.statusCode, 503, 'a new row has to wait')
+  t.strictSame(metrics.totals('oversync_transaction_retries_total'), { 'oversync_transaction_retries_total lock_timeout': 1 + 1 + 2 }, 'one try each for what needs no row, three for what does')
   await other`rollback`
   t.strictSame(verdicts(await phone.upload(users(3))), ['3 applied v1'])
 })
