@@ -1,7 +1,7 @@
 import type { Kysely, Transaction } from 'kysely'
 import { SyncError } from '../errors.js'
 import { MAX_TOUCHED_BYTES } from '../limits.js'
-import type { Catalog, CatalogSnapshot } from '../materializer/catalog.js'
+import type { Catalog } from '../materializer/catalog.js'
 import type { Metrics } from '../metrics.js'
 import type { Identity } from '../options.js'
 import { beginUpload, type Begun } from '../storage/begin-upload.js'
@@ -20,10 +20,11 @@ import { BatchTooLarge } from './batch-too-large.js'
 import { ByteBudget } from './byte-budget.js'
 import { conclude } from './conclude.js'
 import type { Judgement, Known } from './decide.js'
-import { mayHaveFailed, noteFailures } from './failures.js'
+import { noteFailures } from './failures.js'
 import { HookTime } from './in-time.js'
-import { applyInOneTrip, planOneTrip, type OneTrip } from './one-trip.js'
-import { prepareChange, type PreparedChange, type Refusal, type UnreadableChange } from './prepare.js'
+import { applyInOneTrip } from './one-trip.js'
+import { makePlan, type Plan, type PlannedUpload } from './plan-upload.js'
+import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
 import { followDeletions } from './server-changes.js'
 import { settle } from './settle.js'
@@ -59,42 +60,6 @@ export interface Batch {
   trusted: boolean
 }
 
-const NO_HOOKS: AppHooks = { authorize: null, beforeApply: null }
-
-/** An upload that has not touched the database yet. */
-export interface PlannedUpload {
-  batch: Batch
-  /** Null for a batch without changes, or with too many. */
-  plan: Plan | null
-}
-
-export interface Upload {
-  identity: Required<Identity>
-  body: UploadBody
-  readAgain: () => UploadBody
-  trusted: boolean
-}
-
-/** What an upload is to do, by the tables as they were when it was made. */
-interface Plan {
-  snapshot: CatalogSnapshot
-  prepared: Array<PreparedChange | UnreadableChange>
-  /** Rows that may be in the stream and not in their table. */
-  suspects: RowKey[]
-  /** Nothing is to be asked before COMMIT. */
-  mayCommit: boolean
-  oneTrip: OneTrip | null
-}
-
-/** Does all of an upload's work that needs no database, so that it can be done while another is there. */
-export function planUpload (context: UploadContext, { body, trusted, ...upload }: Upload): PlannedUpload {
-  const batch = { context, hooks: trusted ? NO_HOOKS : context.hooks, ...upload, request: body.request, trusted }
-  const { length } = body.changes
-  // What is not applied is answered at once.
-  if (length === 0 || length > context.maxUploadBatchSize) return { batch: { ...batch, readAgain: () => body }, plan: null }
-  return { batch, plan: makePlan(batch, body, context.catalog.current) }
-}
-
 /** Judges a batch and applies what is good, in one transaction of the scope's stream. */
 export async function upload ({ batch, plan }: PlannedUpload): Promise<UploadResult> {
   const { context } = batch
@@ -106,14 +71,6 @@ export async function upload ({ batch, plan }: PlannedUpload): Promise<UploadRes
     if (error instanceof BatchTooLarge) return await answerWithoutApplying(batch, error.message)
     throw error
   }
-}
-
-function makePlan (batch: Batch, body: UploadBody, snapshot: CatalogSnapshot): Plan {
-  const prepared = prepare(batch, body, snapshot)
-  const suspects = rowsThatMayHaveFailed(prepared, batch.context.failedTables)
-  // A hook would be asked again about the same changes where the rows have to be written step by step after all.
-  const mayCommit = suspects.length === 0 && batch.hooks.authorize === null && batch.hooks.beforeApply === null
-  return { snapshot, prepared, suspects, mayCommit, oneTrip: mayCommit ? planOneTrip(batch, prepared) : null }
 }
 
 /**
@@ -139,12 +96,6 @@ async function applyInFewTrips (batch: Batch, plan: Plan): Promise<UploadResult>
   }
   batch.context.metrics?.add('oversync_uploads_judged_total', 1, { by: 'reading' })
   return result
-}
-
-function prepare ({ context: { maxPayloadBytes }, identity, request, trusted }: Batch, { changes, payloads, largeIds }: UploadBody, { registry }: CatalogSnapshot): Array<PreparedChange | UnreadableChange> {
-  return changes.map((change, index) => prepareChange(change, payloads[index] ?? null, index, {
-    registry, scope: identity.scope, maxPayloadBytes, largeIds, trusted, olderClient: request.epoch === undefined && !trusted
-  }))
 }
 
 async function apply ({ context, hooks, identity, request }: Batch, { snapshot, prepared, suspects }: Plan, mayCommit: boolean, attempts: number): Promise<UploadResult> {
@@ -179,16 +130,6 @@ async function apply ({ context, hooks, identity, request }: Batch, { snapshot, 
     if (statements.length > 0) await sendTogether(trx, statements, { commits: true })
     return reply
   }, context.metrics, attempts)
-}
-
-/** The rows of the batch and those that they refer to, of tables in which a row may be in the stream and not in the table. */
-function rowsThatMayHaveFailed (prepared: Array<PreparedChange | UnreadableChange>, failedTables: ReadonlySet<number>): RowKey[] {
-  return prepared.flatMap(change => 'unreadable' in change
-    ? []
-    : [
-        ...mayHaveFailed(change.table, failedTables) ? [{ tableId: change.table.id, pk: change.pk }] : [],
-        ...change.parents.filter(({ recordsFailures, tableId }) => recordsFailures || failedTables.has(tableId))
-      ])
 }
 
 /** The handshake (no changes), and the refusal of a batch that is too large. */

@@ -141,6 +141,6 @@ export const DEFECTS: Defect[] = [
   {
     name: 'numbers go through a float',
     from: 1,
-    changes: [{ file: 'src/service/upload.ts', find: 'prepareChange(change, payloads[index] ?? null, index,', replace: 'prepareChange(change, payloads[index] == null ? null : { ...payloads[index], text: payloads[index].text.replace(/(:-?\\d{15})(\\d+)/g, (_, kept, rest) => kept + "0".repeat(rest.length)) }, index,' }]
+    changes: [{ file: 'src/service/plan-upload.ts', find: 'prepareChange(change, payloads[index] ?? null, index,', replace: 'prepareChange(change, payloads[index] == null ? null : { ...payloads[index], text: payloads[index].text.replace(/(:-?\\d{15})(\\d+)/g, (_, kept, rest) => kept + "0".repeat(rest.length)) }, index,' }]
   }
 ]
