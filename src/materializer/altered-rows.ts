@@ -19,7 +19,7 @@ export interface StoredRow {
   /** As it is to be stored. */
   payload: string
   /** Columns of the table that the payload has. */
-  columns: string[]
+  columns: readonly string[]
   /** All of the payload has just been written by PostgreSQL; else it may hold what a column once could, or what the app's materializer made of it. */
   isRead: boolean
 }

@@ -28,7 +28,11 @@ const BITS: Record<string, bigint> = { smallint: 15n, integer: 31n, bigint: 63n 
 
 /** A key as it came on the wire in its one spelling; null where it is none of this table. */
 export function normalizeKey (key: KeySpec, text: string): Key | null {
-  const given = key.length === 1 ? [text] : partsOf(text)
+  if (key.length === 1) {
+    const pk = normalizePart(key[0] as KeyPart, text)
+    return pk === null ? null : { pk, parts: [pk] }
+  }
+  const given = partsOf(text)
   return given === null || given.length !== key.length ? null : keyOf(key, given.map((part, i) => normalizePart(key[i] as KeyPart, part)))
 }
 

@@ -2,6 +2,7 @@ import { CompiledQuery, sql, type Transaction } from 'kysely'
 import type { Database } from '../storage/database.js'
 import { IS_AS_ASSUMED } from '../storage/append-where-assumed.js'
 import { asDatabaseError } from '../storage/database-error.js'
+import { jsonArray } from '../storage/json-array.js'
 import { sendTogether } from '../storage/pipeline.js'
 import { traitsOf, withTraits } from '../storage/statement-traits.js'
 import { findAffected, type AffectedRow } from './delete-effects.js'
@@ -105,7 +106,7 @@ function groupStatement (group: RowWrite[], scope: string, strictness: Strictnes
   const owner = table.owner === null ? [] : [scope]
   const keys = JSON.stringify(group.map(({ pk }) => pk))
   if (verb === 'delete') return CompiledQuery.raw(deleteStatement(table, strictness), [keys, ...owner]) as CompiledQuery<{ pk: string }>
-  const payloads = '[' + group.map(({ payload }) => payload).join(',') + ']'
+  const payloads = jsonArray(group.map(({ payload }) => payload as string))
   const parameters = [payloads, keys, ...owner]
   if (verb === 'update') return CompiledQuery.raw(updateStatement(table, columns, strictness), parameters) as CompiledQuery<{ pk: string }>
   const isWhole = columns.filter(name => isWritable(table, name)).length === writableColumns(table)
@@ -188,19 +189,22 @@ export async function findUnreadableColumn (trx: Transaction<Database>, { table,
 function groupRun (run: RowWrite[], order: StatementOrder): RowWrite[][] {
   const groups: RowWrite[][] = []
   const open = new Map<string, RowWrite[]>()
-  let last = ''
+  let [last, group]: [string, RowWrite[]] = ['', []]
   for (const write of run) {
-    const key = groupOf(write)
-    // As requested: only neighbours share a statement.
-    if (order === 'as-requested' && key !== last) open.clear()
-    last = key
-    const group = open.get(key)
-    if (group !== undefined) {
-      group.push(write)
-      continue
+    // Most writes are like the one before.
+    if (!isAlike(group.at(-1), write)) {
+      const key = groupOf(write)
+      // As requested: only neighbours share a statement.
+      if (order === 'as-requested' && key !== last) open.clear()
+      last = key
+      const known = open.get(key)
+      group = known ?? []
+      if (known === undefined) {
+        open.set(key, group)
+        groups.push(group)
+      }
     }
-    open.set(key, [write])
-    groups.push(open.get(key) as RowWrite[])
+    group.push(write)
   }
   if (order === 'as-requested') return groups
   const deletesLast = order === 'upserts-first' ? 1 : -1
@@ -212,16 +216,21 @@ function groupRun (run: RowWrite[], order: StatementOrder): RowWrite[][] {
   })
 }
 
-const TEXTS = new WeakMap<string[], string>()
+const TEXTS = new WeakMap<readonly string[], string>()
 
 /** Rows with the same members have the same list of columns: its text is made once. */
-function textOf (columns: string[]): string {
+function textOf (columns: readonly string[]): string {
   const text = TEXTS.get(columns) ?? JSON.stringify(columns)
   TEXTS.set(columns, text)
   return text
 }
 
 /** A materializer gets rows of all columns at once. */
+/** Whether two writes are for one statement, as far as a glance tells. */
+function isAlike (a: RowWrite | undefined, b: RowWrite): boolean {
+  return a !== undefined && a.table === b.table && a.verb === b.verb && a.columns === b.columns
+}
+
 function groupOf ({ verb, table, columns }: RowWrite): string {
   const kind = table.materializer !== null && verb !== 'delete' ? 'upsert' : verb
   return `${kind} ${table.id} ${verb === 'delete' || table.materializer !== null ? '' : textOf(columns)}`

@@ -22,7 +22,7 @@ export interface RowWrite {
   /** The stream has the row, and the business table should: an insert puts it back. */
   hadRow: boolean
   /** Columns of the table that the payload has, sorted. */
-  columns: string[]
+  columns: readonly string[]
   /** Rows that it refers to, as the reply names them, by constraint. */
   references: Array<{ constraint: string, name: string }>
 }

@@ -21,7 +21,7 @@ function namesBeside ({ columns }: TableSpec): { key: string, place: string, pay
 }
 
 /** Inserts rows whose key is free; answers the keys that were inserted. Unless it is lenient it fails where a key is taken. */
-export function insertStatement (table: TableSpec, columns: string[], strictness: Strictness = 'lenient'): string {
+export function insertStatement (table: TableSpec, columns: readonly string[], strictness: Strictness = 'lenient'): string {
   const specs = writableOf(table, columns)
   const keys = keyColumns(table.key)
   const owner = table.owner !== null && table.owner.keyIndex < 0 ? table.owner : null
@@ -38,7 +38,7 @@ ${strictness !== 'lenient' ? '' : `on conflict (${keys.map(quoteIdentifier).join
 }
 
 /** Updates the given columns of rows that are there; answers the keys that were updated. */
-export function updateStatement (table: TableSpec, columns: string[], strictness: Strictness = 'lenient'): string {
+export function updateStatement (table: TableSpec, columns: readonly string[], strictness: Strictness = 'lenient'): string {
   const specs = writableOf(table, columns)
   const keys = keyColumns(table.key)
   // Nothing to set: whether the row is there still counts.
@@ -92,7 +92,7 @@ export function probeStatement (column: ColumnSpec): string {
  * differ, and the members that make them what they are, as JSON text without braces. Columns that the payloads lack count
  * where they have a value. `asJson` compares the JSON texts, where a payload may hold what its column's type cannot.
  */
-export function alteredStatement (table: TableSpec, columns: string[], { asJson = false } = {}): string {
+export function alteredStatement (table: TableSpec, columns: readonly string[], { asJson = false } = {}): string {
   // What is only read is compared as JSON.
   const sent = columns.map(name => table.columns.get(name)).filter(column => column !== undefined).map(column => asJson ? { ...column, isWritable: false } : column)
   const absent = [...table.columns.values()].filter(({ name }) => !columns.includes(name))
@@ -131,7 +131,7 @@ function tableOf ({ schema, table }: TableSpec): string {
   return quoteTable(schema, table)
 }
 
-function writableOf (table: TableSpec, columns: string[]): ColumnSpec[] {
+function writableOf (table: TableSpec, columns: readonly string[]): ColumnSpec[] {
   return columns.filter(name => isWritable(table, name)).map(name => table.columns.get(name) as ColumnSpec)
 }
 

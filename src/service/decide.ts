@@ -91,8 +91,9 @@ export function decide (changes: Array<PreparedChange | UnreadableChange>, known
 function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known, refused: ReadonlyMap<number, Refusal>, spellings: Map<string, string>): Judgement {
   const rows = new Map<string, FinalRow>()
   for (const [row, { version, deleted, serverId }] of known.rows) rows.set(row, { version, deleted, serverId, write: null })
-  const ledger = new Map(known.ledger)
-  const claimed = new Map<number, LedgerEntry>()
+  /** What the batch itself has stored under a number, and what it has asked for under one. */
+  const made = new Map<number, Write>()
+  const claimed = new Map<number, PreparedChange>()
   const spoiled = new Set<string>()
   const writes: Write[] = []
   const isForked = known.numbers !== null && (known.numbers.hasGap || hasOtherContent(changes, known.ledger, spellings))
@@ -108,7 +109,7 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
 
   function judgeOne (change: PreparedChange | UnreadableChange): Decision {
     if ('unreadable' in change) return { verdict: 'invalid', change, refusal: change.unreadable }
-    const earlier = ledger.get(change.sourceChangeId)
+    const earlier = entryUnder(change.sourceChangeId)
     if (earlier !== undefined) {
       if (isSameContent(change, earlier, spellings)) return { verdict: 'nothing', change, version: earlier.version, replay: true, completed: change.completed || earlier.carried > 0 || earlier.digest !== null }
       if (!known.olderClient) return { verdict: 'invalid', change, refusal: REUSED }
@@ -116,8 +117,8 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     // A number stands for the first change of the batch that has it, whatever becomes of that one: else each refusal would
     // let the next change with the number through, to be judged in a round of its own.
     const claim = known.olderClient ? undefined : claimed.get(change.sourceChangeId)
-    if (claim !== undefined && !isSameContent(change, claim, spellings)) return { verdict: 'invalid', change, refusal: REUSED }
-    claimed.set(change.sourceChangeId, toEntry(change, 0))
+    if (claim !== undefined && !isSameContent(change, toEntry(claim, 0), spellings)) return { verdict: 'invalid', change, refusal: REUSED }
+    claimed.set(change.sourceChangeId, change)
     const refusal = change.refusal ?? (spoiled.has(change.row) ? null : refused.get(change.index))
     if (refusal !== null && refusal !== undefined) return { verdict: 'invalid', change, refusal }
     if (spoiled.has(change.row)) return conflict(change)
@@ -149,12 +150,17 @@ function judge (changes: Array<PreparedChange | UnreadableChange>, known: Known,
     return { verdict: 'conflict', change }
   }
 
+  function entryUnder (sourceChangeId: number): LedgerEntry | undefined {
+    const own = made.get(sourceChangeId)
+    return own === undefined ? known.ledger.get(sourceChangeId) : toEntry(own.change, own.version)
+  }
+
   function record (write: Write): void {
     const { change, version } = write
     const deleted = change.op === 'DELETE'
     writes.push(write)
     rows.set(change.row, { version, deleted, write, serverId: 0 })
-    ledger.set(change.sourceChangeId, toEntry(change, version))
+    made.set(change.sourceChangeId, write)
   }
 }
 
@@ -205,6 +211,7 @@ const PASSED: Refusal = { reason: 'source_change_id_passed', message: 'This sour
  */
 function findMissingParents ({ writes }: Judgement, known: Known): Map<number, Refusal> {
   const missing = new Map<number, Refusal>()
+  if (!writes.some(({ change }) => change.parents.length > 0)) return missing
   const onRow = new Map<string, Write[]>()
   const place = new Map<Write, number>()
   const dependents = new Map<string, Write[]>()

@@ -70,11 +70,14 @@ export function fillIn (prepared: PreparedChange, key: Key, { text, members }: P
     prepared.payload = withMember(prepared.payload, storedCount === 0, column, scope)
     if (prepared.beforeExclusion !== null) prepared.beforeExclusion = withMember(prepared.beforeExclusion, false, column, scope)
   }
+  if (table.references.length === 0) return null
+  const parents: ParentRow[] = []
   for (const reference of table.references) {
     const parent = parentOf(table, key, reference, members, text, values, scope)
     if (typeof parent === 'string') return parent
-    if (parent !== null) prepared.parents.push(parent)
+    if (parent !== null) parents.push(parent)
   }
+  prepared.parents = parents
   return null
 
   function replace (place: number, value: string): void {

@@ -17,15 +17,27 @@ const CLOSE_BRACE = 125
 const OPEN_BRACKET = 91
 const CLOSE_BRACKET = 93
 
-/** Calls `visit` for each member of the object at `at`; a visitor that has walked the value itself returns its end. Returns the object's end. */
-export function eachMember (text: string, at: number, visit: (key: string, start: number) => number): number {
+/**
+ * Calls `visit` for each member of the object at `at`; a visitor that has walked the value itself returns its end. Returns the
+ * object's end. `plainKeys` are the keys of the object before, by place, where they have no escape: those that are the same
+ * again need no new text. It is brought up to date.
+ */
+export function eachMember (text: string, at: number, visit: (key: string, start: number) => number, plainKeys: Array<string | undefined> | null = null): number {
   let i = skipSpace(text, at + 1)
   if (text.charCodeAt(i) === CLOSE_BRACE) return i + 1
-  for (;;) {
-    const keyEnd = endOfString(text, i)
-    const raw = text.slice(i + 1, keyEnd - 1)
-    const key = raw.includes('\\') ? JSON.parse(`"${raw}"`) as string : raw
-    i = skipSpace(text, skipSpace(text, keyEnd) + 1)
+  for (let place = 0; ; place++) {
+    let key = plainKeys?.[place]
+    if (key !== undefined && text.startsWith(key, i + 1) && text.charCodeAt(i + 1 + key.length) === QUOTE) {
+      i += key.length + 2
+    } else {
+      const keyEnd = endOfString(text, i)
+      const raw = text.slice(i + 1, keyEnd - 1)
+      const isPlain = !raw.includes('\\')
+      key = isPlain ? raw : JSON.parse(`"${raw}"`) as string
+      if (plainKeys !== null) plainKeys[place] = isPlain ? raw : undefined
+      i = keyEnd
+    }
+    i = skipSpace(text, skipSpace(text, i) + 1)
     i = skipSpace(text, visit(key, i))
     if (text.charCodeAt(i) === CLOSE_BRACE) return i + 1
     i = skipSpace(text, i + 1)

@@ -23,7 +23,7 @@ export interface OrphanContext {
  * Rows that would be written with a reference to a row that the scope does not have in its table: one that failed, or that was
  * deleted while this row waited to be written. PostgreSQL would find somebody else's row under that key. By index.
  */
-export async function findOrphans (context: OrphanContext, rows: Array<{ write: RowWrite, parents: ParentRow[] }>): Promise<Map<number, Culprit>> {
+export async function findOrphans (context: OrphanContext, rows: Array<{ write: RowWrite, parents: readonly ParentRow[] }>): Promise<Map<number, Culprit>> {
   const { trx, metadata, scopeId, scope, isLive, isInTable } = context
   const wanted = rows.filter(({ write }) => write.verb !== 'delete').map(({ write, parents }) => ({
     write,

@@ -25,12 +25,19 @@ export interface Upload {
 /** What an upload is to do, by the tables as they were when it was made. */
 export interface Plan {
   snapshot: CatalogSnapshot
+  /** One of the two: most uploads take one trip, and hold less memory meanwhile. */
+  oneTrip: OneTrip | null
+  byReading: PlanByReading | null
+}
+
+/** For a batch that is judged by what is there. */
+export interface PlanByReading {
+  snapshot: CatalogSnapshot
   prepared: Array<PreparedChange | UnreadableChange>
   /** Rows that may be in the stream and not in their table. */
   suspects: RowKey[]
   /** Nothing is to be asked before COMMIT. */
   mayCommit: boolean
-  oneTrip: OneTrip | null
 }
 
 const NO_HOOKS: AppHooks = { authorize: null, beforeApply: null }
@@ -45,11 +52,17 @@ export function planUpload (context: UploadContext, { body, trusted, ...upload }
 }
 
 export function makePlan (batch: Batch, body: UploadBody, snapshot: CatalogSnapshot): Plan {
+  const byReading = planByReading(batch, body, snapshot)
+  const oneTrip = byReading.mayCommit ? planOneTrip(batch, byReading.prepared) : null
+  return { snapshot, oneTrip, byReading: oneTrip === null ? byReading : null }
+}
+
+export function planByReading (batch: Batch, body: UploadBody, snapshot: CatalogSnapshot): PlanByReading {
   const prepared = prepare(batch, body, snapshot)
   const suspects = rowsThatMayHaveFailed(prepared, batch.context.failedTables)
   // A hook would be asked again about the same changes where the rows have to be written step by step after all.
   const mayCommit = suspects.length === 0 && batch.hooks.authorize === null && batch.hooks.beforeApply === null
-  return { snapshot, prepared, suspects, mayCommit, oneTrip: mayCommit ? planOneTrip(batch, prepared) : null }
+  return { snapshot, prepared, suspects, mayCommit }
 }
 
 function prepare ({ context: { maxPayloadBytes }, identity, request, trusted }: Batch, { changes, payloads, largeIds }: UploadBody, { registry }: CatalogSnapshot): Array<PreparedChange | UnreadableChange> {

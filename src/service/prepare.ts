@@ -47,10 +47,10 @@ export interface PreparedChange {
   /** Hash of the payload's keys; 0 for a deletion. */
   shape: number
   /** Columns of the business table that the payload has, sorted. */
-  columns: string[]
+  columns: readonly string[]
   /** Members that no column of the business table has. */
-  unknown: string[]
-  parents: ParentRow[]
+  unknown: readonly string[]
+  parents: readonly ParentRow[]
   /** The stored payload says something else than the sent one (the server wrote the owner, spelled a reference as the key, or left out an excluded column): the device must learn it. */
   completed: boolean
   /** A refusal that a replay of the same content is spared: it was checked when the change was applied. */
@@ -78,6 +78,10 @@ export interface PrepareContext {
 }
 
 const NAME = /^[a-z0-9_]+$/
+
+/** One for all changes that have none. */
+const NO_NAMES: readonly string[] = []
+const NO_PARENTS: readonly ParentRow[] = []
 
 /** Resolves names, normalises key and payload, and finds what the change refers to. Pure. */
 export function prepareChange (change: UploadChange, payload: PayloadText | null, index: number, context: PrepareContext): PreparedChange | UnreadableChange {
@@ -109,9 +113,9 @@ export function prepareChange (change: UploadChange, payload: PayloadText | null
     payload: null,
     beforeExclusion: null,
     shape: 0,
-    columns: [],
-    unknown: [],
-    parents: [],
+    columns: NO_NAMES,
+    unknown: NO_NAMES,
+    parents: NO_PARENTS,
     completed: false,
     refusal: table.direction === 'down' && !context.trusted ? { reason: 'read_only', message: `Devices may not write ${table.name}.` } : whyNotOwner(table, key, context.scope)
   }

@@ -123,7 +123,7 @@ export async function settle (context: SettleContext, prepared: Array<PreparedCh
   }
 }
 
-function withParents (rows: RowWrite[], { writes }: Judgement): Array<{ write: RowWrite, parents: ParentRow[] }> {
+function withParents (rows: RowWrite[], { writes }: Judgement): Array<{ write: RowWrite, parents: readonly ParentRow[] }> {
   const parents = new Map(writes.map(({ change }) => [change.index, change.parents]))
   return rows.map(write => ({ write, parents: parents.get(write.index) ?? [] }))
 }

@@ -65,33 +65,44 @@ function firstFault (request: unknown): { path: string, message: string } | unde
 function findPayloads (text: string, changes: UploadChange[]): Pick<UploadBody, 'payloads' | 'largeIds'> {
   let payloads: Array<PayloadText | null> = []
   const largeIds = new Map<number, string>()
+  /** Of the change that is looked at: its payload, where that begins, and its members so far. */
+  let payload: PayloadText | null = null
+  let begin = 0
+  let members: Member[] = []
+  const [fieldKeys, payloadKeys]: [string[], string[]] = [[], []]
+
   eachMember(text, skipSpace(text, 0), (key, start) => {
     if (key !== 'changes' || text[start] !== '[') return endOfValue(text, start)
     payloads = []
     largeIds.clear()
-    return eachElement(text, start, change => {
-      let payload: PayloadText | null = null
-      const end = eachMember(text, change, (field, at) => {
-        if (field === 'source_change_id' && !Number.isSafeInteger(changes[payloads.length]?.source_change_id)) largeIds.set(payloads.length, text.slice(at, endOfValue(text, at)))
-        if (field !== 'payload') return endOfValue(text, at)
-        if (text[at] !== '{') {
-          payload = null
-          return endOfValue(text, at)
-        }
-        const members: Member[] = []
-        const payloadEnd = eachMember(text, at, (name, value) => {
-          const valueEnd = endOfValue(text, value)
-          // One more than allowed is enough to refuse them all.
-          if (members.length <= MAX_PAYLOAD_KEYS) members.push({ key: name, start: value - at, end: valueEnd - at })
-          return valueEnd
-        })
-        payload = { text: text.slice(at, payloadEnd), members }
-        return payloadEnd
-      })
-      payloads.push(payload)
-      return end
-    })
+    return eachElement(text, start, visitChange)
   })
   if (payloads.length !== changes.length) throw new Error('The scan of the body disagrees with its parse.')
   return { payloads, largeIds }
+
+  function visitChange (start: number): number {
+    payload = null
+    const end = eachMember(text, start, visitField, fieldKeys)
+    payloads.push(payload)
+    return end
+  }
+
+  function visitField (field: string, start: number): number {
+    if (field === 'source_change_id' && !Number.isSafeInteger(changes[payloads.length]?.source_change_id)) largeIds.set(payloads.length, text.slice(start, endOfValue(text, start)))
+    if (field !== 'payload') return endOfValue(text, start)
+    payload = null
+    if (text[start] !== '{') return endOfValue(text, start)
+    begin = start
+    members = []
+    const end = eachMember(text, start, visitMember, payloadKeys)
+    payload = { text: text.slice(start, end), members }
+    return end
+  }
+
+  function visitMember (key: string, start: number): number {
+    const end = endOfValue(text, start)
+    // One more than allowed is enough to refuse them all.
+    if (members.length <= MAX_PAYLOAD_KEYS) members.push({ key, start: start - begin, end: end - begin })
+    return end
+  }
 }

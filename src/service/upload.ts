@@ -23,7 +23,7 @@ import type { Judgement, Known } from './decide.js'
 import { noteFailures } from './failures.js'
 import { HookTime } from './in-time.js'
 import { applyInOneTrip } from './one-trip.js'
-import { makePlan, type Plan, type PlannedUpload } from './plan-upload.js'
+import { makePlan, planByReading, type Plan, type PlanByReading, type PlannedUpload } from './plan-upload.js'
 import type { PreparedChange, Refusal, UnreadableChange } from './prepare.js'
 import { readBack } from './read-back.js'
 import { followDeletions } from './server-changes.js'
@@ -85,20 +85,24 @@ async function applyInFewTrips (batch: Batch, plan: Plan): Promise<UploadResult>
       const outcome = await applyInOneTrip(batch, plan.oneTrip)
       if (outcome.applied !== null) return outcome.applied
       attempts = outcome.attempts
-      // As large as the batch, and of no more use.
-      plan.oneTrip = null
     }
-    result = await apply(batch, plan, plan.mayCommit, attempts)
+    result = await apply(batch, toRead(), true, attempts)
   } catch (error) {
     if (!(error instanceof NotAtOnce)) throw error
-    plan.oneTrip = null
-    result = await apply(batch, plan, false, attempts)
+    result = await apply(batch, toRead(), false, attempts)
   }
   batch.context.metrics?.add('oversync_uploads_judged_total', 1, { by: 'reading' })
   return result
+
+  function toRead (): PlanByReading {
+    // As large as the batch, and of no more use.
+    plan.oneTrip = null
+    plan.byReading ??= planByReading(batch, batch.readAgain(), plan.snapshot)
+    return plan.byReading
+  }
 }
 
-async function apply ({ context, hooks, identity, request }: Batch, { snapshot, prepared, suspects }: Plan, mayCommit: boolean, attempts: number): Promise<UploadResult> {
+async function apply ({ context, hooks, identity, request }: Batch, { snapshot, prepared, suspects, mayCommit }: PlanByReading, atOnce: boolean, attempts: number): Promise<UploadResult> {
   const { db, metadata, maxPayloadBytes, failedTables } = context
   return await inTransactionBegunBy(db, async trx => await beginUpload(trx, metadata, identity, rowsOf(prepared)), async (trx, begun) => {
     const { stream } = begun
@@ -119,7 +123,7 @@ async function apply ({ context, hooks, identity, request }: Batch, { snapshot, 
       hooks,
       hookTime: new HookTime(context.hookTimeoutMs),
       requireCatalog: async () => { await context.catalog.requireUnchanged(trx, snapshot) },
-      lastly: mayCommit ? async judgement => await conclude(concluding, judgement, []) : null
+      lastly: atOnce && mayCommit ? async judgement => await conclude(concluding, judgement, []) : null
     }, prepared, known, failed)
     const { judgement, affected, states } = settled
     if (settled.committed !== null) return settled.committed.reply

@@ -86,8 +86,9 @@ const append = once<AppendedRow, Values>(metadata => sql`
       left join ${metadata.table('source')} so on so.scope_id = sc.scope_id and so.user_id = ${'user'} and so.source_id = ${'device'}
       where sc.name = ${'scope'} limit 1
     ), entry as materialized (
-      select * from json_to_recordset(${'entries'}::text::json)
-        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, h bigint, f boolean, l boolean, w boolean, p json)
+      select s, c, t, o, k, v, h, p, coalesce(f, true) as f, coalesce(l, true) as l, coalesce(w, true) as w
+      from json_to_recordset(${'entries'}::text::json)
+        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, h bigint, p json, f boolean, l boolean, w boolean)
     ), assumed as materialized (
       select u.*, set_config(${sql.lit(SETTING)}, 'yes', true) from upload u
       where u.fits

@@ -2,7 +2,9 @@ import { sql, type CompiledQuery, type Transaction } from 'kysely'
 import { MAX_TOUCHED_BYTES } from '../limits.js'
 import { once } from './compiled.js'
 import type { Database } from './database.js'
+import { jsonArray } from './json-array.js'
 import type { Metadata } from './metadata.js'
+import { SERVER_SOURCE_NO } from './source.js'
 
 /** An applied change of a source, by its source_change_id. */
 export interface LedgerEntry {
@@ -119,18 +121,36 @@ export function appendStatement (trx: Transaction<Database>, metadata: Metadata,
   return append(trx, metadata, { entries: entriesText(entries), scopeId: String(scopeId), head: String(head), sourceNo, maxChangeId: String(maxChangeId) })
 }
 
-/** Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent. */
+/**
+ * Payloads go in as their own text, between the braces of one JSON document: PostgreSQL's json keeps text as sent. What is so
+ * of nearly all entries is left out.
+ */
 export function entriesText (entries: NewEntry[]): string {
-  return '[' + entries.map(entry =>
-    `{"s":${entry.serverId},"q":${entry.sourceNo},"c":${entry.sourceChangeId},"t":${entry.tableId},"o":"${entry.op[0] as string}",` +
-    `"k":${JSON.stringify(entry.pk)},"v":${entry.version},"h":${entry.shape},"n":${entry.carried},"f":${entry.first},"l":${entry.last},"w":${entry.isNew}${entry.digest === null ? '' : `,"d":"${entry.digest}"`}${entry.payload === null ? '' : `,"p":${entry.payload}`}}`
-  ).join(',') + ']'
+  let alike: NewEntry | undefined
+  let traits = ''
+  return jsonArray(entries.map(entry => {
+    if (alike === undefined || !isAlike(alike, entry)) traits = traitsText(alike = entry)
+    return `{"s":${entry.serverId},"c":${entry.sourceChangeId},"k":${JSON.stringify(entry.pk)}${traits}${entry.payload === null ? '}' : `,"p":${entry.payload}}`}`
+  }))
+}
+
+/** Whether two entries are the same but for position, number, key and payload. */
+function isAlike (a: NewEntry, b: NewEntry): boolean {
+  return a.sourceNo === b.sourceNo && a.tableId === b.tableId && a.op === b.op && a.version === b.version && a.shape === b.shape &&
+    a.carried === b.carried && a.digest === b.digest && a.first === b.first && a.last === b.last && a.isNew === b.isNew
+}
+
+function traitsText ({ sourceNo, tableId, op, version, shape, carried, digest, first, last, isNew }: NewEntry): string {
+  return `,"t":${tableId},"o":"${op[0] as string}","v":${version},"h":${shape}` +
+    (sourceNo === SERVER_SOURCE_NO ? '' : `,"q":${sourceNo}`) + (carried === 0 ? '' : `,"n":${carried}`) + (digest === null ? '' : `,"d":"${digest}"`) +
+    (first ? '' : ',"f":false') + (last ? '' : ',"l":false') + (isNew ? '' : ',"w":false')
 }
 
 const append = once<unknown, { entries: string, scopeId: string, head: string, sourceNo: number, maxChangeId: string }>(metadata => sql`
     with entry as materialized (
-      select * from json_to_recordset(${'entries'}::text::json)
-        as x (s bigint, q integer, c bigint, t smallint, o "char", k text, v bigint, h bigint, n smallint, l boolean, w boolean, d text, p json)
+      select s, c, t, o, k, v, h, p, coalesce(q, ${sql.lit(SERVER_SOURCE_NO)}) as q, coalesce(n, 0) as n, d, coalesce(l, true) as l, coalesce(w, true) as w
+      from json_to_recordset(${'entries'}::text::json)
+        as x (s bigint, c bigint, t smallint, o "char", k text, v bigint, h bigint, p json, q integer, n smallint, d text, l boolean, w boolean)
     ), log as (
       insert into ${metadata.table('change_log')} (scope_id, server_id, source_no, source_change_id, table_id, op, pk, version, payload, payload_bytes, carried, sent_digest)
       select ${'scopeId'}::bigint, s, q, c, t, o, k, v, p, coalesce(octet_length(p::text), 0), n, d from entry order by s

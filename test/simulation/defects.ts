@@ -71,7 +71,7 @@ export const DEFECTS: Defect[] = [
   {
     name: 'a replay is judged anew',
     from: 1,
-    changes: [{ file: 'src/service/decide.ts', find: 'const earlier = ledger.get(change.sourceChangeId)', replace: 'const earlier = undefined as LedgerEntry | undefined' }]
+    changes: [{ file: 'src/service/decide.ts', find: 'const earlier = entryUnder(change.sourceChangeId)', replace: 'const earlier = undefined as LedgerEntry | undefined' }]
   },
   {
     name: 'a replay is answered without its version',
