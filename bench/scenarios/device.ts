@@ -34,7 +34,7 @@ function firstSync (engine: Engine, target: Scenario['target']): Scenario {
     name: `first sync of 100,000 rows into ${engine === 'file' ? 'an SQLite file' : 'SQLite WASM in memory'}`,
     unit: 'rows/s',
     target,
-    limitIs: 'a prepared insert of the same rows, 1,000 a transaction',
+    limitIs: engine === 'file' ? 'a prepared insert of the same rows, 1,000 a transaction' : "the same by the package's own API, bind() and stepReset(): the client's driver binds three times as quickly",
     async open (world) {
       const count = world.quick ? QUICK_ROWS : ROWS
       const backend = await openBackend(world)
@@ -53,8 +53,8 @@ function firstSync (engine: Engine, target: Scenario['target']): Scenario {
           return { figure: count / ms * 1_000, extra }
         },
         limit: async () => {
-          const { db, close } = openFile(world, engine)
-          const ms = await duration(() => insertRows(db, rows))
+          const { db, insertPlainly, close } = openFile(world, engine)
+          const ms = await duration(() => insertPlainly(rows))
           assertCount(db, count)
           close()
           return { figure: count / ms * 1_000 }
@@ -128,12 +128,25 @@ function localWrites (kind: 'insert' | 'update' | 'delete', atMost: number | nul
   }
 }
 
-function openFile ({ stage }: World, engine: Engine): { db: Db, driver: Driver, close: () => void } {
+interface File {
+  db: Db
+  driver: Driver
+  /** Inserts rows as an app would that knows nothing of the client. */
+  insertPlainly: (rows: Row[]) => void
+  close: () => void
+}
+
+function openFile ({ stage }: World, engine: Engine): File {
   const file = path.join(stage.folder, `${randomUUID()}.db`)
   if (engine === 'wasm') {
-    const { db, driver } = openWasm(file)
+    const { db, driver, own } = openWasm(file)
     db.exec(LOCAL_NOTES)
-    return { db, driver, close: () => { db.exec('drop table if exists notes') } }
+    const insertPlainly = (rows: Row[]): void => {
+      const insert = own.prepare(INSERT)
+      inTransactions(own, rows, row => { insert.bind(values(row)).stepReset() })
+      insert.finalize()
+    }
+    return { db, driver, insertPlainly, close: () => { db.exec('drop table if exists notes') } }
   }
   const db = new Database(file)
   db.pragma('journal_mode = wal')
@@ -142,7 +155,7 @@ function openFile ({ stage }: World, engine: Engine): { db: Db, driver: Driver, 
     db.close()
     for (const end of ['', '-wal', '-shm']) fs.rmSync(file + end, { force: true })
   }
-  return { db, driver: betterSqlite3(db), close }
+  return { db, driver: betterSqlite3(db), insertPlainly: rows => { insertRows(db, rows) }, close }
 }
 
 function openDevice (world: World, { serverUrl }: Pick<Backend, 'serverUrl'>, engine: Engine, userId = 'ann'): { db: Db, client: SyncClient, close: () => Promise<void> } {
@@ -169,7 +182,7 @@ function insertRows (db: Db, rows: Row[]): void {
   inTransactions(db, rows, row => { insert.run(...values(row)) })
 }
 
-function inTransactions (db: Db, rows: Row[], write: (row: Row) => void): void {
+function inTransactions (db: { exec: (sql: string) => unknown }, rows: Row[], write: (row: Row) => void): void {
   for (const chunk of chunks(rows)) {
     db.exec('begin')
     for (const row of chunk) write(row)

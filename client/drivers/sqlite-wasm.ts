@@ -26,47 +26,78 @@ export interface WasmSqlite {
   capi: {
     // The pointers have types of the package's own, which this package does not depend on.
     sqlite3_get_autocommit: (db: any) => number
-    sqlite3_step: (statement: any) => number
-    sqlite3_reset: (statement: any) => number
-    sqlite3_clear_bindings: (statement: any) => number
-    sqlite3_bind_double: (statement: any, position: number, value: number) => number
     sqlite3_extended_errcode: (db: any) => number
     sqlite3_errmsg: (db: any) => string
   }
+  wasm: {
+    /** The functions of SQLite without a wrapper, which costs more than most of them. */
+    exports: {
+      sqlite3_step: (statement: any) => number
+      sqlite3_reset: (statement: any) => number
+      sqlite3_clear_bindings: (statement: any) => number
+      sqlite3_bind_double: (statement: any, position: number, value: number) => number
+      sqlite3_bind_text: (statement: any, position: number, text: number, bytes: number, destructor: number) => number
+    }
+    heap8u: () => Uint8Array
+    alloc: (bytes: number) => any
+    dealloc: (pointer: any) => void
+  }
 }
 
+const OK = 0 // SQLITE_OK
 const ROW = 100 // SQLITE_ROW
 const DONE = 101 // SQLITE_DONE
+const STATIC = 0 // SQLITE_STATIC: the text stays where it is until the statement is reset
+
+/** Texts of one statement go to SQLite's memory together, where they are no longer: one after the other costs most of what a small row costs. */
+const MAX_TEXTS_LENGTH = 64 * 1024
+/** UTF-8 has at most three bytes for a unit of UTF-16. */
+const MAX_UNIT_BYTES = 3
 
 /**
  * A driver on an open database of the official SQLite for the web: in memory, or on OPFS in a worker. The app may go on
  * using the same connection; closing the client leaves it open.
  */
-export function sqliteWasm ({ capi }: WasmSqlite, db: WasmDatabase): Driver {
+export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Driver {
   const statements = createStatementCache(MAX_CACHED_STATEMENTS, sql => db.prepare(sql), statement => { statement.finalize() })
+
+  const { exports: sqlite } = wasm
+  const texts = createTextRoom(wasm)
 
   /** Binds a statement and runs it to its end. Whatever happens, it is reset: one that is not holds its transaction open. */
   function execute (sql: string, params: readonly SqlParameter[], step: (statement: WasmStatement) => void): void {
     const statement = statements.get(sql)
+    const { pointer } = statement
+    // A function of the app that a statement calls may run another one.
+    const places = texts.take(params)
     try {
+      let place = 0
       params.forEach((value, i) => {
+        let code = OK
         // Not statement.bind(): it takes 1e300 for an integer, of which nothing is left.
-        if (typeof value === 'number') capi.sqlite3_bind_double(statement.pointer, i + 1, value)
+        if (typeof value === 'number') code = sqlite.sqlite3_bind_double(pointer, i + 1, value)
+        else if (typeof value === 'string' && places !== null) code = sqlite.sqlite3_bind_text(pointer, i + 1, places[place++] as number, places[place++] as number, STATIC)
         else statement.bind(i + 1, value)
+        if (code !== OK) throw lastError()
       })
       step(statement)
     } finally {
       // Not statement.reset(): it throws the error of the last step once more.
-      capi.sqlite3_reset(statement.pointer)
-      if (params.length > 0) capi.sqlite3_clear_bindings(statement.pointer)
+      sqlite.sqlite3_reset(pointer)
+      if (params.length > 0) sqlite.sqlite3_clear_bindings(pointer)
+      if (places !== null) texts.giveBack()
     }
+  }
+
+  function lastError (): Error {
+    return Object.assign(new Error(capi.sqlite3_errmsg(db.pointer)), { resultCode: capi.sqlite3_extended_errcode(db.pointer) })
   }
 
   // Not statement.step(): it writes every error to the console, and a row that collides is nothing to alarm anybody with.
   function stepQuietly (statement: WasmStatement): void {
     let code
-    do code = capi.sqlite3_step(statement.pointer); while (code === ROW)
-    if (code !== DONE) throw Object.assign(new Error(capi.sqlite3_errmsg(db.pointer)), { resultCode: capi.sqlite3_extended_errcode(db.pointer) })
+    do code = sqlite.sqlite3_step(statement.pointer); while (code === ROW)
+    if (code !== DONE) throw lastError()
   }
 
   return {
@@ -90,8 +121,55 @@ export function sqliteWasm ({ capi }: WasmSqlite, db: WasmDatabase): Driver {
         return rows
       })
     },
-    close () { statements.clear() },
+    close () {
+      statements.clear()
+      texts.free()
+    },
     get inTransaction () { return db.pointer !== undefined && capi.sqlite3_get_autocommit(db.pointer) === 0 }
+  }
+}
+
+/** A piece of SQLite's memory for the texts that a statement is run with. */
+interface TextRoom {
+  /** Puts the texts there: place and length in bytes of each, until `giveBack`; null where there is no room, or no text. */
+  take: (params: readonly SqlParameter[]) => number[] | null
+  giveBack: () => void
+  free: () => void
+}
+
+function createTextRoom ({ heap8u, alloc, dealloc }: WasmSqlite['wasm']): TextRoom {
+  const encoder = new TextEncoder()
+  let room: number | null = null
+  let isTaken = false
+
+  function take (params: readonly SqlParameter[]): number[] | null {
+    const texts = params.filter(value => typeof value === 'string')
+    const joined = texts.join('')
+    if (texts.length === 0 || joined.length > MAX_TEXTS_LENGTH || isTaken) return null
+    room ??= alloc(MAX_TEXTS_LENGTH * MAX_UNIT_BYTES) as number
+    const heap = heap8u()
+    // What has large pointers, or threads that share its memory, takes each text by itself.
+    if (typeof room !== 'number' || !(heap.buffer instanceof ArrayBuffer)) return null
+    isTaken = true
+    const places: number[] = []
+    // As many bytes as characters: each has one. Most texts do, and are written by one call.
+    const isPlain = encoder.encodeInto(joined, heap.subarray(room, room + joined.length)).read === joined.length
+    let at = room
+    for (const text of texts) {
+      const length = isPlain ? text.length : encoder.encodeInto(text, heap.subarray(at)).written
+      places.push(at, length)
+      at += length
+    }
+    return places
+  }
+
+  return {
+    take,
+    giveBack () { isTaken = false },
+    free () {
+      if (room !== null) dealloc(room)
+      room = null
+    }
   }
 }
 

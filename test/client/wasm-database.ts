@@ -4,14 +4,14 @@ import { sqliteWasm } from '../../client/drivers/sqlite-wasm.js'
 import type { Driver, DriverError, SqlParameter } from '../../client/index.js'
 
 const sqlite3 = await sqlite3InitModule()
-type WasmDb = InstanceType<typeof sqlite3.oo1.DB>
+export type WasmDb = InstanceType<typeof sqlite3.oo1.DB>
 const files = new Map<string, WasmDb>()
 
 /**
  * SQLite WASM with the few members of better-sqlite3 that tests use, so that one test runs on both. A database in memory has a
- * file's name, and outlives its connection as a file would.
+ * file's name, and outlives its connection as a file would. `own` is the package's own object.
  */
-export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolean } {
+export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolean, own: WasmDb } {
   const isNew = !files.has(file)
   const own = files.get(file) ?? new sqlite3.oo1.DB(':memory:')
   files.set(file, own)
@@ -51,7 +51,7 @@ export function openWasm (file: string): { db: Db, driver: Driver, isNew: boolea
       driver.close()
     }
   }
-  return { db: db as unknown as Db, driver, isNew }
+  return { db: db as unknown as Db, driver, isNew, own }
 }
 
 /** Errors with the code that better-sqlite3 gives them. */
