@@ -34,7 +34,12 @@ export function insertStatement (table: TableSpec, columns: readonly string[], s
   return `insert into ${tableOf(table)} as t (${names.map(quoteIdentifier).join(', ')}) overriding system value
 select ${values.join(', ')}
 from ${rowsFrom(table, specs, strictness)}${filter} order by r.${beside.place}
-${strictness !== 'lenient' ? '' : `on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing\n`}returning ${keyText(keys, 't')} as pk`
+${strictness !== 'lenient' ? '' : `on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing\n`}returning ${answer(keys, strictness)}`
+}
+
+/** What a statement answers of each row: which one it was, or only that it was one. */
+function answer (keys: string[], strictness: Strictness): string {
+  return strictness === 'lenient' ? `${keyText(keys, 't')} as pk` : '1'
 }
 
 /** Updates the given columns of rows that are there; answers the keys that were updated. */
@@ -50,7 +55,7 @@ export function updateStatement (table: TableSpec, columns: readonly string[], s
   return `update ${tableOf(table)} as t set ${assignments}
 from (select ${values.join(', ')} from ${rowsFrom(table, specs, strictness)}) v
 where ${keys.map((name, i) => `t.${quoteIdentifier(name)} = v.${beside.keyPart(i)}`).join(' and ')}${ownerCondition(table)}
-returning ${keyText(keys, 't')} as pk`
+returning ${answer(keys, strictness)}`
 }
 
 /** Deletes rows, those of the scope where the table has an owner. Here $1 is the JSON array of keys and $2 the scope. */
