@@ -32,6 +32,13 @@ export const CASES: ReadonlyArray<readonly [string, Check]> = [
     const [found] = driver.all<{ v: unknown }>('select v from t')
     if (found?.v !== 'a') same(found?.v, 'a\0b')
   }],
+  ['a text keeps its first character, also where that is a byte order mark, and each of many texts stays what it is', driver => {
+    table(driver)
+    const texts = ['\uFEFFmark', '\uFEFF', 'plain', '', 'é', '\u{1F600}\u{1F600}', 'Ω'.repeat(300), 'x'.repeat(70_000), '"', '\uFFFF']
+    driver.run(`insert into t (v) values ${texts.map(() => '(?)').join(', ')}`, texts)
+    same(driver.all('select v from t order by id').map(row => row['v']), texts)
+    for (const text of texts) same(driver.all('select ? as a, ? as b, hex(?) as hex', [text, 'b', text]), [{ a: text, b: 'b', hex: [...new TextEncoder().encode(text)].map(byte => byte.toString(16).toUpperCase().padStart(2, '0')).join('') }])
+  }],
   ['integers of 64 bits travel as text, both ways, exactly', driver => {
     table(driver)
     for (const digits of ['9223372036854775807', '-9223372036854775808', '9007199254740993', '0', '-1']) {

@@ -8,8 +8,9 @@
  *   column's affinity or a cast settles the type;
  * - integers beyond 2^53 travel as text in both directions (`cast(? as integer)`, `cast(x as text)`); a driver never has to
  *   return one;
- * - a text with NUL goes in whole; a driver may return it only as far as the NUL (SQLite WASM and node:sqlite of Node 22
- *   do). Statements that read such a text for more than a message take it as hex;
+ * - a text keeps its first character, also where that is a byte order mark. One with NUL goes in whole; a driver may return
+ *   it only as far as the NUL (node:sqlite of Node 22 does). Statements that read such a text for more than a message take it
+ *   as hex;
  * - `all` returns plain objects by column name; a blob may be any Uint8Array;
  * - statements may be cached, in a bounded cache;
  * - every error of SQLite is thrown as `DriverError`.

@@ -5,10 +5,7 @@ import { createStatementCache } from './statement-cache.js'
 
 /** What the driver uses of a statement of `sqlite3.oo1`. */
 export interface WasmStatement {
-  bind: (position: number, value: string | Uint8Array | null) => unknown
-  step: () => boolean
-  // The package's own declaration has overloads for its own types.
-  get: (row: any) => any
+  bind: (position: number, value: string | Uint8Array) => unknown
   finalize: () => unknown
   readonly pointer?: unknown
 }
@@ -37,6 +34,13 @@ export interface WasmSqlite {
       sqlite3_clear_bindings: (statement: any) => number
       sqlite3_bind_double: (statement: any, position: number, value: number) => number
       sqlite3_bind_text: (statement: any, position: number, text: number, bytes: number, destructor: number) => number
+      sqlite3_column_count: (statement: any) => number
+      sqlite3_column_name: (statement: any, column: number) => any
+      sqlite3_column_type: (statement: any, column: number) => number
+      sqlite3_column_double: (statement: any, column: number) => number
+      sqlite3_column_text: (statement: any, column: number) => any
+      sqlite3_column_blob: (statement: any, column: number) => any
+      sqlite3_column_bytes: (statement: any, column: number) => number
     }
     heap8u: () => Uint8Array
     alloc: (bytes: number) => any
@@ -48,6 +52,7 @@ const OK = 0 // SQLITE_OK
 const ROW = 100 // SQLITE_ROW
 const DONE = 101 // SQLITE_DONE
 const STATIC = 0 // SQLITE_STATIC: the text stays where it is until the statement is reset
+const [INTEGER, FLOAT, TEXT, BLOB] = [1, 2, 3, 4] // SQLITE_INTEGER and so on; 5 is SQLITE_NULL
 
 /** Texts of one statement go to SQLite's memory together, where they are no longer: one after the other costs most of what a small row costs. */
 const MAX_TEXTS_LENGTH = 64 * 1024
@@ -63,16 +68,20 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
 
   const { exports: sqlite } = wasm
   const texts = createTextRoom(wasm)
+  // Without ignoreBOM it would take a byte order mark away.
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-  /** Binds a statement and runs it to its end. Whatever happens, it is reset: one that is not holds its transaction open. */
-  function execute (sql: string, params: readonly SqlParameter[], step: (statement: WasmStatement) => void): void {
+  /** Binds a statement, of which all is NULL, and runs it to its end. Whatever happens, it is reset: one that is not holds its transaction open. */
+  function execute (sql: string, params: readonly SqlParameter[], step: (pointer: unknown) => void): void {
     const statement = statements.get(sql)
     const { pointer } = statement
+    if (pointer === undefined) throw new Error('The database is closed.')
     // A function of the app that a statement calls may run another one.
     const places = texts.take(params)
     try {
       let place = 0
       params.forEach((value, i) => {
+        if (value === null) return
         let code = OK
         // Not statement.bind(): it takes 1e300 for an integer, of which nothing is left.
         if (typeof value === 'number') code = sqlite.sqlite3_bind_double(pointer, i + 1, value)
@@ -80,7 +89,7 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
         else statement.bind(i + 1, value)
         if (code !== OK) throw lastError()
       })
-      step(statement)
+      step(pointer)
     } finally {
       // Not statement.reset(): it throws the error of the last step once more.
       sqlite.sqlite3_reset(pointer)
@@ -94,29 +103,55 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
   }
 
   // Not statement.step(): it writes every error to the console, and a row that collides is nothing to alarm anybody with.
-  function stepQuietly (statement: WasmStatement): void {
+  function stepAll (pointer: unknown, onRow: () => void): void {
     let code
-    do code = sqlite.sqlite3_step(statement.pointer); while (code === ROW)
+    while ((code = sqlite.sqlite3_step(pointer)) === ROW) onRow()
     if (code !== DONE) throw lastError()
+  }
+
+  /** Bytes of SQLite's memory, which are only there until the next call. Where threads share it they are copied, for no text is made of such. */
+  function bytesAt (pointer: unknown, length: number): Uint8Array {
+    const place = Number(pointer)
+    if (place === 0 && length > 0) throw lastError()
+    const heap = wasm.heap8u()
+    return heap.buffer instanceof ArrayBuffer ? heap.subarray(place, place + length) : heap.slice(place, place + length)
+  }
+
+  function namesOf (pointer: unknown): string[] {
+    return Array.from({ length: sqlite.sqlite3_column_count(pointer) }, (_, i) => {
+      const place = Number(sqlite.sqlite3_column_name(pointer, i))
+      return decoder.decode(bytesAt(place, wasm.heap8u().indexOf(0, place) - place))
+    })
+  }
+
+  function valueOf (pointer: unknown, i: number): SqlParameter {
+    switch (sqlite.sqlite3_column_type(pointer, i)) {
+      case INTEGER: case FLOAT: return sqlite.sqlite3_column_double(pointer, i)
+      case TEXT: return decoder.decode(bytesAt(sqlite.sqlite3_column_text(pointer, i), sqlite.sqlite3_column_bytes(pointer, i)))
+      case BLOB: return bytesAt(sqlite.sqlite3_column_blob(pointer, i), sqlite.sqlite3_column_bytes(pointer, i)).slice()
+      default: return null
+    }
   }
 
   return {
     exec (sql) { wrap(() => { db.exec(sql) }) },
     run (sql, params = []) {
       return wrap(() => {
-        execute(sql, params, stepQuietly)
+        execute(sql, params, pointer => { stepAll(pointer, () => {}) })
         return { changes: Number(db.changes()) }
       })
     },
     all<Row> (sql: string, params: readonly SqlParameter[] = []) {
       return wrap(() => {
         const rows: Row[] = []
-        execute(sql, params, statement => {
-          while (statement.step()) {
-            const row = {}
-            statement.get(row)
+        execute(sql, params, pointer => {
+          let names: string[] | null = null
+          stepAll(pointer, () => {
+            names ??= namesOf(pointer)
+            const row: Record<string, SqlParameter> = {}
+            for (let i = 0; i < names.length; i++) row[names[i] as string] = valueOf(pointer, i)
             rows.push(row as Row)
-          }
+          })
         })
         return rows
       })

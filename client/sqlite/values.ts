@@ -18,6 +18,6 @@ export function valueOf (cell: Cell): SqlValue {
     case 'real': return realOf(cell)
     case 'text': return textOf(cell)
     case 'blob': return bytesOfHex(hexOf(cell))
-    case 'nul-text': return new TextDecoder().decode(bytesOfHex(hexOf(cell)))
+    case 'nul-text': return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytesOfHex(hexOf(cell)))
   }
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { elementsOf, membersOf } from '../../client/http/json-text.js'
 import { canonicalCell, decodeRow, encodeRow, realCell } from '../../client/sqlite/cell.js'
+import { valueOf } from '../../client/sqlite/values.js'
 import { createDevice } from './device.js'
 import { FakeServer } from './fake-server.js'
 
@@ -78,6 +79,31 @@ t.test('what cannot travel is held and names its column (H5, H7, H8)', async t =
   from.db.exec("update v set s = 'now fine' where id = 3")
   await from.client.syncOnce()
   t.equal(server.payload('v', '3')?.['s'], 'now fine')
+})
+
+t.test('a byte order mark at the beginning of a text is a character like any other', async t => {
+  const { server, from, to } = pair(t)
+  from.db.exec("insert into v (id, s) values (1, char(0xFEFF) || 'mark'), (2, char(0xFEFF))")
+  await from.client.syncOnce()
+  t.same([server.payload('v', '1')?.['s'], server.payload('v', '2')?.['s']], ['\uFEFFmark', '\uFEFF'])
+  await to.client.syncOnce()
+  t.same(to.all('select hex(s) s from v order by id'), [{ s: 'EFBBBF6D61726B' }, { s: 'EFBBBF' }])
+  t.equal(valueOf("T'EFBBBF006D'"), '\uFEFF\0m', 'also where it is shown with a NUL')
+})
+
+t.test('a byte order mark at the beginning of a key makes it another key', async t => {
+  const server = new FakeServer()
+  const [from, to] = ['from', 'to'].map(deviceId => createDevice(t, { server, sql: 'create table k (id text primary key, s text)', tables: ['k'], deviceId }))
+  for (const change of ["insert into k values (char(0xFEFF) || 'mark', 'a'), ('mark', 'b')", "update k set s = s || '!'", "delete from k where s = 'b!'"]) {
+    from?.db.exec(change)
+    await from?.client.syncOnce()
+    await to?.client.syncOnce()
+    t.same(from?.client.held(), [])
+    t.same(to?.all('select hex(id) id, s from k order by id'), from?.all('select hex(id) id, s from k order by id'))
+  }
+  t.same(to?.all('select s from k'), [{ s: 'a!' }])
+  t.equal(server.payload('k', '\uFEFFmark')?.['s'], 'a!')
+  t.equal(server.payload('k', 'mark')?.['s'], undefined)
 })
 
 t.test('a change after a NUL is a change', async t => {
