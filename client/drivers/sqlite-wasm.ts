@@ -38,6 +38,7 @@ export interface WasmSqlite {
       sqlite3_column_name: (statement: any, column: number) => any
       sqlite3_column_type: (statement: any, column: number) => number
       sqlite3_column_double: (statement: any, column: number) => number
+      sqlite3_column_int64: (statement: any, column: number) => bigint
       sqlite3_column_text: (statement: any, column: number) => any
       sqlite3_column_blob: (statement: any, column: number) => any
       sqlite3_column_bytes: (statement: any, column: number) => number
@@ -124,9 +125,14 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
     })
   }
 
-  function valueOf (pointer: unknown, i: number): SqlParameter {
+  function valueOf (pointer: unknown, i: number): SqlParameter | bigint {
     switch (sqlite.sqlite3_column_type(pointer, i)) {
-      case INTEGER: case FLOAT: return sqlite.sqlite3_column_double(pointer, i)
+      case INTEGER: {
+        const value = sqlite.sqlite3_column_double(pointer, i)
+        // The client asks for none beyond 2^53, but the app in a browser may.
+        return Number.isSafeInteger(value) ? value : sqlite.sqlite3_column_int64(pointer, i)
+      }
+      case FLOAT: return sqlite.sqlite3_column_double(pointer, i)
       case TEXT: return decoder.decode(bytesAt(sqlite.sqlite3_column_text(pointer, i), sqlite.sqlite3_column_bytes(pointer, i)))
       case BLOB: return bytesAt(sqlite.sqlite3_column_blob(pointer, i), sqlite.sqlite3_column_bytes(pointer, i)).slice()
       default: return null
@@ -148,7 +154,7 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
           let names: string[] | null = null
           stepAll(pointer, () => {
             names ??= namesOf(pointer)
-            const row: Record<string, SqlParameter> = {}
+            const row: Record<string, SqlParameter | bigint> = {}
             for (let i = 0; i < names.length; i++) row[names[i] as string] = valueOf(pointer, i)
             rows.push(row as Row)
           })

@@ -47,6 +47,23 @@ t.test('SQLite WASM does what a driver must', async t => {
   })) t.equal(error, null, name)
 })
 
+t.test('SQLite WASM gives an app large integers as they are, and the texts of a function that a statement calls do not meddle with its own', async t => {
+  const sqlite3 = await sqlite3InitModule()
+  const db = new sqlite3.oo1.DB(':memory:')
+  const driver = sqliteWasm(sqlite3, db)
+  t.strictSame({ ...driver.all('select 9007199254740993 as a, -9223372036854775808 as b, 9007199254740991 as c, 1e300 as d')[0] }, { a: 9007199254740993n, b: -9223372036854775808n, c: 9007199254740991, d: 1e300 })
+  db.createFunction('inner', (_: unknown, text: unknown) => driver.all<{ v: string }>('select ? || ? as v', [String(text), 'β'])[0]?.v ?? null)
+  const texts = ['first', 'second', 'χ', 'fourth']
+  t.strictSame({ ...driver.all('select ? as a, inner(?) as b, inner(?) as c, ? as d', texts)[0] }, { a: 'first', b: 'secondβ', c: 'χβ', d: 'fourth' })
+  const large = 'x'.repeat(65_530)
+  t.strictSame({ ...driver.all('select ? as a, inner(?) as b', ['small', large])[0] }, { a: 'small', b: `${large}β` })
+  t.strictSame({ ...driver.all('select ? as a, ? as b', ['small', `${large}more`])[0] }, { a: 'small', b: `${large}more` })
+  driver.close()
+  t.strictSame({ ...driver.all('select ? as a', ['after'])[0] }, { a: 'after' }, 'a driver that was closed begins anew')
+  driver.close()
+  db.close()
+})
+
 t.test('SQLite WASM says nothing on the console about a row that collides, and the error is the driver\'s all the same', async t => {
   const sqlite3 = await sqlite3InitModule()
   const said: unknown[] = []
