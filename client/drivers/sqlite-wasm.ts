@@ -34,6 +34,7 @@ export interface WasmSqlite {
       sqlite3_clear_bindings: (statement: any) => number
       sqlite3_bind_double: (statement: any, position: number, value: number) => number
       sqlite3_bind_text: (statement: any, position: number, text: number, bytes: number, destructor: number) => number
+      sqlite3_bind_parameter_count: (statement: any) => number
       sqlite3_column_count: (statement: any) => number
       sqlite3_column_name: (statement: any, column: number) => any
       sqlite3_column_type: (statement: any, column: number) => number
@@ -71,14 +72,27 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
   const texts = createTextRoom(wasm)
   // Without ignoreBOM it would take a byte order mark away.
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  let isRunning = false
 
   /** Binds a statement, of which all is NULL, and runs it to its end. Whatever happens, it is reset: one that is not holds its transaction open. */
-  function execute (sql: string, params: readonly SqlParameter[], step: (pointer: unknown) => void): void {
-    const statement = statements.get(sql)
+  function execute (sql: string, params: readonly SqlParameter[], onRow: (pointer: unknown) => void): void {
+    // A function of the app that a statement calls may run others, also the same one. Those are not kept: none makes way for them.
+    const isInner = isRunning
+    const statement = isInner ? db.prepare(sql) : statements.get(sql)
+    isRunning = true
+    try {
+      step(statement, isInner ? null : texts, params, onRow)
+    } finally {
+      isRunning = isInner
+      if (isInner) statement.finalize()
+    }
+  }
+
+  function step (statement: WasmStatement, room: TextRoom | null, params: readonly SqlParameter[], onRow: (pointer: unknown) => void): void {
     const { pointer } = statement
     if (pointer === undefined) throw new Error('The database is closed.')
-    // A function of the app that a statement calls may run another one.
-    const places = texts.take(params)
+    if (params.length > sqlite.sqlite3_bind_parameter_count(pointer)) throw new Error('There are more parameters than the statement has places.')
+    const places = room?.put(params) ?? null
     try {
       let place = 0
       params.forEach((value, i) => {
@@ -90,24 +104,23 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
         else statement.bind(i + 1, value)
         if (code !== OK) throw lastError()
       })
-      step(pointer)
+      // Not statement.step(): it writes every error to the console, and a row that collides is nothing to alarm anybody with.
+      let code
+      while ((code = sqlite.sqlite3_step(pointer)) === ROW && statement.pointer === pointer) onRow(pointer)
+      // By a function of the app that has closed the database.
+      if (statement.pointer !== pointer) throw new Error('The statement was finalized while it ran.')
+      if (code !== DONE) throw lastError()
     } finally {
-      // Not statement.reset(): it throws the error of the last step once more.
-      sqlite.sqlite3_reset(pointer)
-      if (params.length > 0) sqlite.sqlite3_clear_bindings(pointer)
-      if (places !== null) texts.giveBack()
+      if (statement.pointer === pointer) {
+        // Not statement.reset(): it throws the error of the last step once more.
+        sqlite.sqlite3_reset(pointer)
+        if (params.length > 0) sqlite.sqlite3_clear_bindings(pointer)
+      }
     }
   }
 
   function lastError (): Error {
     return Object.assign(new Error(capi.sqlite3_errmsg(db.pointer)), { resultCode: capi.sqlite3_extended_errcode(db.pointer) })
-  }
-
-  // Not statement.step(): it writes every error to the console, and a row that collides is nothing to alarm anybody with.
-  function stepAll (pointer: unknown, onRow: () => void): void {
-    let code
-    while ((code = sqlite.sqlite3_step(pointer)) === ROW) onRow()
-    if (code !== DONE) throw lastError()
   }
 
   /** Bytes of SQLite's memory, which are only there until the next call. Where threads share it they are copied, for no text is made of such. */
@@ -143,26 +156,25 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
     exec (sql) { wrap(() => { db.exec(sql) }) },
     run (sql, params = []) {
       return wrap(() => {
-        execute(sql, params, pointer => { stepAll(pointer, () => {}) })
+        execute(sql, params, () => {})
         return { changes: Number(db.changes()) }
       })
     },
     all<Row> (sql: string, params: readonly SqlParameter[] = []) {
       return wrap(() => {
         const rows: Row[] = []
+        let names: string[] | null = null
         execute(sql, params, pointer => {
-          let names: string[] | null = null
-          stepAll(pointer, () => {
-            names ??= namesOf(pointer)
-            const row: Record<string, SqlParameter | bigint> = {}
-            for (let i = 0; i < names.length; i++) row[names[i] as string] = valueOf(pointer, i)
-            rows.push(row as Row)
-          })
+          names ??= namesOf(pointer)
+          const row: Record<string, SqlParameter | bigint> = {}
+          for (let i = 0; i < names.length; i++) row[names[i] as string] = valueOf(pointer, i)
+          rows.push(row as Row)
         })
         return rows
       })
     },
     close () {
+      if (isRunning) throw new DriverError('other', 'The driver was closed by a function that one of its statements calls.')
       statements.clear()
       texts.free()
     },
@@ -172,26 +184,22 @@ export function sqliteWasm ({ capi, wasm }: WasmSqlite, db: WasmDatabase): Drive
 
 /** A piece of SQLite's memory for the texts that a statement is run with. */
 interface TextRoom {
-  /** Puts the texts there: place and length in bytes of each, until `giveBack`; null where there is no room, or no text. */
-  take: (params: readonly SqlParameter[]) => number[] | null
-  giveBack: () => void
+  /** Puts the texts there, in place of those before: place and length in bytes of each. null where they have no room, or there is none. */
+  put: (params: readonly SqlParameter[]) => number[] | null
   free: () => void
 }
 
 function createTextRoom ({ heap8u, alloc, dealloc }: WasmSqlite['wasm']): TextRoom {
   const encoder = new TextEncoder()
   let room: number | null = null
-  let isTaken = false
 
-  function take (params: readonly SqlParameter[]): number[] | null {
+  function put (params: readonly SqlParameter[]): number[] | null {
     const texts = params.filter(value => typeof value === 'string')
+    if (texts.length === 0 || texts.reduce((sum, { length }) => sum + length, 0) > MAX_TEXTS_LENGTH) return null
+    room ??= getRoom()
+    if (room === null) return null
     const joined = texts.join('')
-    if (texts.length === 0 || joined.length > MAX_TEXTS_LENGTH || isTaken) return null
-    room ??= alloc(MAX_TEXTS_LENGTH * MAX_UNIT_BYTES) as number
     const heap = heap8u()
-    // What has large pointers, or threads that share its memory, takes each text by itself.
-    if (typeof room !== 'number' || !(heap.buffer instanceof ArrayBuffer)) return null
-    isTaken = true
     const places: number[] = []
     // As many bytes as characters: each has one. Most texts do, and are written by one call.
     const isPlain = encoder.encodeInto(joined, heap.subarray(room, room + joined.length)).read === joined.length
@@ -204,9 +212,19 @@ function createTextRoom ({ heap8u, alloc, dealloc }: WasmSqlite['wasm']): TextRo
     return places
   }
 
+  /** null where pointers are large, where threads share the memory, and where there is none left for it: then each text goes by itself. */
+  function getRoom (): number | null {
+    if (!(heap8u().buffer instanceof ArrayBuffer)) return null
+    try {
+      const pointer: unknown = alloc(MAX_TEXTS_LENGTH * MAX_UNIT_BYTES)
+      if (typeof pointer === 'number') return pointer
+      dealloc(pointer)
+    } catch {}
+    return null
+  }
+
   return {
-    take,
-    giveBack () { isTaken = false },
+    put,
     free () {
       if (room !== null) dealloc(room)
       room = null

@@ -14,7 +14,7 @@ export function exactness (value: string, { kind, type }: ColumnSpec): string | 
     case 'date': return `coalesce(${isUsual(value, kind)} or (${isFixed(value, kind)} and (${value} ~ '^[0-9]+-[0-9]+-[0-9]+( BC)?$' or ${value}::timestamp = ${value}::date)), true)`
     // Devices may write nanoseconds; PostgreSQL would round them. It would make a leap second the minute after it.
     case 'time': case 'timestamp': case 'timestamptz':
-      return `coalesce((${isUsual(value, kind)} or (${isFixed(value, kind)} and ${value} !~ '[.][0-9]{6}[0-9]*[1-9]' and ${value} !~ '(:|${kind === 'time' ? '^' : '[T ]'}([0-9]{2}(?=[0-9]{4})|[0-9]{4}))60'))${modified ? ` and ${value}::${type} = ${value}::${kind}` : ''}, true)`
+      return `coalesce((${isUsual(value, kind)} or (${isFixed(value, kind)} and ${value} !~ '[.][0-9]{6}[0-9]*[1-9]' and ${value} !~ '(:0*|${kind === 'time' ? '^' : '[T ]'}([0-9]{2}(?=[0-9]{4})|[0-9]{4}))60'))${modified ? ` and ${value}::${type} = ${value}::${kind}` : ''}, true)`
     // A fraction of anything but seconds is spread over smaller units by rules of PostgreSQL's own, and so is an exponent.
     case 'interval': {
       const whole = `(${value} !~ '[.]' or ${value} ~* '^[^.]*[.][0-9]{1,6}0*\\s*(s|secs?|seconds?)?$') and (${value} !~* '^\\s*P' or ${value} ~* '^[^.e]*([.][0-9]+S)?$')`
@@ -48,14 +48,14 @@ function digitsOf (value: string): string {
  * half of what the whole question takes. False for much that PostgreSQL would keep as well.
  */
 function isUsual (value: string, kind: string): string {
-  // Where a fraction is, six digits of it fit; no leap second.
-  const within = (length: number): string => `${value} like '____-__-__T__:__:__%' and octet_length(${value}) <= ${length} and strpos(${value}, '.') in (0, 20) and strpos(${value}, ':60') = 0`
-  switch (kind) {
-    case 'date': return `${value} ~ '^[0-9]+-[0-9]+-[0-9]+$'`
-    case 'timestamp': return `(${within('YYYY-MM-DDTHH:MM:SS.mmmmmm'.length)} and ${value} ~ '^[0-9]+-[0-9]+-[0-9]+T[0-9:.]+Z?$')`
-    case 'timestamptz': return `(${within('YYYY-MM-DDTHH:MM:SS.mmmmmmZ'.length)} and ${value} ~ '^[0-9][-0-9T:.]*Z$')`
-    default: return 'false'
-  }
+  if (kind === 'date') return `${value} ~ '^[0-9]+-[0-9]+-[0-9]+$'`
+  if (kind === 'time') return 'false'
+  const zone = kind === 'timestamptz' ? 'Z' : ''
+  const seconds = '____-__-__T__:__:__'
+  // A fraction begins where it should, and has six digits at most; no leap second.
+  const isShaped = `(${value} like '${seconds}${zone}' or ${value} like '${seconds}.%${zone}') and octet_length(${value}) <= ${'YYYY-MM-DDTHH:MM:SS.mmmmmm'.length + zone.length} and strpos(${value}, ':60') = 0`
+  const digits = zone === '' ? '^[0-9]+-[0-9]+-[0-9]+T[0-9:.]+$' : '^[0-9][-0-9]*T[0-9:.]+Z$'
+  return `(${isShaped} and ${value} ~ '${digits}')`
 }
 
 /**

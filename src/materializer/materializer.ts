@@ -225,12 +225,12 @@ function textOf (columns: readonly string[]): string {
   return text
 }
 
-/** A materializer gets rows of all columns at once. */
 /** Whether two writes are for one statement, as far as a glance tells. */
 function isAlike (a: RowWrite | undefined, b: RowWrite): boolean {
   return a !== undefined && a.table === b.table && a.verb === b.verb && a.columns === b.columns
 }
 
+/** A materializer gets rows of all columns at once. */
 function groupOf ({ verb, table, columns }: RowWrite): string {
   const kind = table.materializer !== null && verb !== 'delete' ? 'upsert' : verb
   return `${kind} ${table.id} ${verb === 'delete' || table.materializer !== null ? '' : textOf(columns)}`

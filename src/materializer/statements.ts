@@ -37,9 +37,12 @@ from ${rowsFrom(table, specs, strictness)}${filter} order by r.${beside.place}
 ${strictness !== 'lenient' ? '' : `on conflict (${keys.map(quoteIdentifier).join(', ')}) do nothing\n`}returning ${answer(keys, strictness)}`
 }
 
-/** What a statement answers of each row: which one it was, or only that it was one. */
+/**
+ * What a statement answers of each row: which one it was, or only that it was one. Of its columns also then: else PostgreSQL
+ * would neither ask for the right to read the row nor apply the policies that hide it.
+ */
 function answer (keys: string[], strictness: Strictness): string {
-  return strictness === 'lenient' ? `${keyText(keys, 't')} as pk` : '1'
+  return strictness === 'lenient' ? `${keyText(keys, 't')} as pk` : `t.${quoteIdentifier(keys[0] as string)}`
 }
 
 /** Updates the given columns of rows that are there; answers the keys that were updated. */

@@ -17,5 +17,5 @@ t.test('the client and its driver for the web bundle without anything of Node, a
   const sizes = { minified: bytes.length, gzipped: gzipSync(bytes).length }
   t.comment(JSON.stringify(sizes))
   t.strictSame(Object.keys(metafile.inputs).filter(file => !file.startsWith('client/') && file !== '<stdin>'), [], 'nothing but the client is in it')
-  t.ok(sizes.minified < 147_000 && sizes.gzipped < 47_000, `${sizes.minified} bytes, ${sizes.gzipped} gzipped`)
+  t.ok(sizes.minified < 148_000 && sizes.gzipped < 47_500, `${sizes.minified} bytes, ${sizes.gzipped} gzipped`)
 })

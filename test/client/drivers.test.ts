@@ -60,6 +60,68 @@ t.test('SQLite WASM gives an app large integers as they are, and the texts of a 
   t.strictSame({ ...driver.all('select ? as a, ? as b', ['small', `${large}more`])[0] }, { a: 'small', b: `${large}more` })
   driver.close()
   t.strictSame({ ...driver.all('select ? as a', ['after'])[0] }, { a: 'after' }, 'a driver that was closed begins anew')
+  for (const [sql, params] of [['select ? as a', ['a', 'b']], ['select ? as a', ['a', null]], ['select 1', [2]]] as const) t.throws(() => driver.all(sql, params), { name: 'DriverError' }, 'more parameters than places')
+  driver.close()
+  db.close()
+})
+
+t.test('texts for SQLite WASM stay within their room, which is given back once; one that SQLite does not take is an error', async t => {
+  const sqlite3 = await sqlite3InitModule()
+  const { wasm } = sqlite3
+  const MARK = 0xAB
+  const rooms = new Map<number, number>()
+  const guarded = Object.assign(Object.create(wasm) as typeof wasm, {
+    alloc (size: number) {
+      const place = Number(wasm.alloc(size + 1_024))
+      wasm.heap8u().fill(MARK, place + size, place + size + 1_024)
+      rooms.set(place, size)
+      return place
+    },
+    dealloc (place: number) {
+      t.ok(rooms.delete(place), 'it was there to be given back')
+      wasm.dealloc(place)
+    }
+  })
+  const db = new sqlite3.oo1.DB(':memory:')
+  const driver = sqliteWasm({ capi: sqlite3.capi, wasm: guarded } as unknown as typeof sqlite3, db)
+  for (let round = 0; round < 2; round++) {
+    for (const text of ['€'.repeat(65_535), '€'.repeat(65_536), '\uD800'.repeat(65_536), 'x'.repeat(65_536), '\u{1F600}'.repeat(32_768)]) {
+      t.equal(driver.all<{ n: number }>('select length(?) + length(?) as n', [text.slice(10), text.slice(0, 10)])[0]?.n, [...text.slice(10)].length + [...text.slice(0, 10)].length)
+      for (const [place, size] of rooms) t.ok(wasm.heap8u().subarray(place + size, place + size + 1_024).every(byte => byte === MARK), 'nothing behind it was written')
+    }
+    t.equal(rooms.size, 1)
+    driver.close()
+    t.equal(rooms.size, 0)
+  }
+  sqlite3.capi.sqlite3_limit(db.pointer as never, sqlite3.capi.SQLITE_LIMIT_LENGTH, 1_000)
+  t.throws(() => driver.all('select ? as a', ['x'.repeat(1_001)]), { name: 'DriverError', cause: { resultCode: sqlite3.capi.SQLITE_TOOBIG } })
+  Object.assign(guarded, { alloc () { throw new Error('There is no memory left.') } })
+  driver.close()
+  t.strictSame({ ...driver.all('select ? as a', ['small'])[0] }, { a: 'small' }, 'without a room each text goes by itself')
+  driver.close()
+  db.close()
+})
+
+t.test('a function that a statement calls may run as many others as it likes, also the same; SQLite WASM notices when it takes the ground away', async t => {
+  const sqlite3 = await sqlite3InitModule()
+  const db = new sqlite3.oo1.DB(':memory:')
+  const driver = sqliteWasm(sqlite3, db)
+  let depth = 0
+  db.createFunction({
+    name: 'busy',
+    arity: 0,
+    xFunc: () => {
+      for (let i = 0; i < 400; i++) driver.all(`select ${i} as n, ? as text`, [`inner ${i}`])
+      return 'done'
+    }
+  })
+  db.createFunction({ name: 'again', arity: 1, xFunc: (_: unknown, text: unknown) => ++depth > 3 ? `${String(text)}.` : driver.all<{ v: string }>(SAME, [`${String(text)}+`])[0]?.v ?? null })
+  const SAME = 'select again(?) as v from (values (1), (2))'
+  t.strictSame(driver.all('select ? as a, busy() as b, ? as c from (values (1), (2))', ['outer', 'text']).map(row => ({ ...row })), [1, 2].map(() => ({ a: 'outer', b: 'done', c: 'text' })))
+  t.strictSame(driver.all(SAME, ['x']).map(row => ({ ...row })), [{ v: 'x+++.' }, { v: 'x.' }])
+  db.createFunction({ name: 'shut', arity: 0, xFunc: () => { driver.close(); return 1 } })
+  t.throws(() => driver.all('select ? as a, shut() as b', ['outer']), { name: 'DriverError', message: /closed by a function/ })
+  t.strictSame({ ...driver.all('select ? as a', ['goes on'])[0] }, { a: 'goes on' })
   driver.close()
   db.close()
 })

@@ -200,6 +200,13 @@ t.test('row security and rights that are taken away refuse their changes alone, 
   t.strictSame(verdicts(await phone.upload([put(6, 'files', uuid(5), { name: 'h' }), put(7, 'typed_rows', uuid(1), { note: 'n' })])), ['6 invalid constraint_violation', '7 applied v1'])
   await sql.unsafe(`grant insert on business.files to ${role}`)
   await waitFor('the right is noticed', async () => verdicts(await phone.upload([put(6, 'files', uuid(5), { name: 'h' })]))[0] === '6 applied v1')
+  for (const op of ['INSERT', 'UPDATE']) {
+    const secret = { ...put(8, 'users', uuid(6), john('Secret')), op }
+    t.strictSame(verdicts(await phone.upload([secret])), ['8 invalid constraint_violation'], `${op} of a new row that its author could not see`)
+    t.strictSame(verdicts(await phone.upload([secret, put(9, 'users', uuid(7), john('Forbidden'))])), ['8 invalid constraint_violation', '9 invalid constraint_violation'], 'whatever is beside it')
+  }
+  await sql.unsafe(`revoke select on business.users from ${role}`)
+  t.match(verdicts(await phone.upload([put(10, 'users', uuid(8), john())])), ['10 invalid constraint_violation'], 'without the right to read, as ever')
   await assertSound(t, sql, 'alice')
 })
 

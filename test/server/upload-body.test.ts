@@ -35,3 +35,11 @@ t.test('a payload is found as it was sent, and its members too, whatever the key
     }), { numRuns: 5_000 })
   })
 })
+
+t.test('a change without a payload has none, whatever the one before it has; of what is given twice the last counts', async t => {
+  const change = (rest: string): string => `{"source_change_id":1,"table":"notes","op":"DELETE","pk":"k","server_version":0${rest}}`
+  const texts = (changes: string): unknown => parseUploadBody(changes).payloads.map(payload => payload?.text ?? null)
+  t.strictSame(texts(`{"changes":[${change(',"payload":{"a":1}')},${change('')},${change(',"payload":null')},${change(',"payload":{}')}]}`), ['{"a":1}', null, null, '{}'])
+  t.strictSame(texts(`{"changes":[${change(',"payload":{"a":1},"payload":{"b":2}')},${change(',"payload":{"a":1},"payload":null')},${change(',"payload":null,"payload":{"c":3}')}]}`), ['{"b":2}', null, '{"c":3}'])
+  t.strictSame(texts(`{"changes":[${change(',"payload":{"a":1}')}],"changes":[${change('')},${change(',"payload":{"d":{"payload":{}}}')}]}`), [null, '{"d":{"payload":{}}}'])
+})
