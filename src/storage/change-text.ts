@@ -3,27 +3,41 @@ import type { Metadata } from './metadata.js'
 import type { PageTables } from './page-statement.js'
 import { SERVER_SOURCE_ID, SERVER_SOURCE_NO } from './source.js'
 
-/** What stands before the first change of a page and between two: string_agg puts it between without a copy more. */
-const BEFORE_CHANGES = '{"changes":[{"server_id":'
-const BETWEEN_CHANGES = '},{"server_id":'
+/** What stands before the members of a page's first change, and of each other one. */
+const BEFORE_FIRST = '{"changes":[{'
+const BETWEEN = '},{'
 /** Spaces behind the last change, over which the rest of the reply is written: a page is copied once less so. */
 export const ROOM = 512
 
 /**
  * Aggregates the entries `c` of the log, which come in their order, to the text of a reply up to its last change, whose brace
- * is still open, and ROOM; to null where there are none: a select with a LIMIT keeps its
- * order, and sorting once more would cost as much as a third of the text. `page` has the earliest and the latest time of them
- * as texts: entries of one upload have the same, and making it is dear.
+ * is still open, and ROOM; to null where there are none: a select with a LIMIT keeps its order, and sorting once more would
+ * cost as much as a third of the text.
+ *
+ * The payloads are what string_agg puts together, and all else of a change is what it puts between two: a payload is copied
+ * once so, and the whole text never. (What is put before the first is dropped.) `page` has the first and the last entry, and
+ * the earliest and the latest time of them as members: entries of one upload have the same, and making it is dear.
  */
 export function changesText (metadata: Metadata, ids: PageTables['ids'], excluded: PageTables['excluded']): RawBuilder<string> {
-  const time = (name: string) => sql`(select ${sql.ref(name)} from page)`
-  return sql`${sql.lit(BEFORE_CHANGES)} || string_agg(c.server_id::text || ${tableText(metadata, ids)}
-        || case c.op when 'I' then 'INSERT","pk":' when 'U' then 'UPDATE","pk":' else 'DELETE","pk":' end
-        || to_json(c.pk)::text || coalesce(',"payload":' || ${payloadText(excluded)}, '')
-        || ',"server_version":' || c.version::text || case c.op when 'D' then ',"deleted":true,"source_id":' else ',"deleted":false,"source_id":' end
-        || ${sourceId(metadata)} || ',"source_change_id":' || case when c.source_change_id > 0 then c.source_change_id else c.server_id end::text
-        || ',"ts":' || case c.ts when ${time('first_ts')} then ${time('first_ts_text')} when ${time('last_ts')} then ${time('last_ts_text')} else to_json(c.ts)::text end,
-        ${sql.lit(BETWEEN_CHANGES)}) || repeat(' ', ${sql.lit(ROOM)})`
+  const ofPage = (name: string) => sql`(select ${sql.ref(name)} from page)`
+  const members = sql`'"server_id":' || c.server_id::text || ${tableText(metadata, ids)}
+        || case c.op when 'I' then 'INSERT","deleted":false,"pk":' when 'U' then 'UPDATE","deleted":false,"pk":' else 'DELETE","deleted":true,"pk":' end || to_json(c.pk)::text
+        || ',"server_version":' || c.version::text || ${sourceText(metadata)} || case when c.source_change_id > 0 then c.source_change_id else c.server_id end::text
+        || case c.ts when ${ofPage('first_ts')} then ${ofPage('first_ts_text')} when ${ofPage('last_ts')} then ${ofPage('last_ts_text')} else ${timeText(sql`c.ts`)} end
+        || case when c.payload is null then '' else ',"payload":' end`
+  const payload = sql`coalesce(${payloadText(excluded)}, '')`
+  const room = sql`repeat(' ', ${sql.lit(ROOM)})`
+  return sql`string_agg(
+          case c.server_id
+            when ${ofPage('first_found')} then ${sql.lit(BEFORE_FIRST)} || ${members} || ${payload} || case c.server_id when ${ofPage('last')} then ${room} else '' end
+            when ${ofPage('last')} then ${payload} || ${room}
+            else ${payload} end,
+          ${sql.lit(BETWEEN)} || ${members})`
+}
+
+/** A member of a change. */
+export function timeText (time: RawBuilder<unknown>): RawBuilder<string> {
+  return sql`',"ts":' || to_json(${time})::text`
 }
 
 /** Numbers whose texts are listed; those beyond are looked up for each change. */
@@ -41,14 +55,15 @@ function tableText (metadata: Metadata, ids: PageTables['ids']): RawBuilder<stri
 }
 
 /**
- * The device of `c`. A join would cost each change as much as all the rest, in whatever way PostgreSQL does it, and it
+ * The device of `c`, and the name of the member behind it. A join would cost each change as much as all the rest, in whatever way PostgreSQL does it, and it
  * chooses the way by what it believes of the tables. Most streams have few devices, numbered without a gap: these are read
  * once for the page.
  */
-function sourceId (metadata: Metadata): RawBuilder<string> {
-  const id = sql`to_json(so.source_id)::text`
+function sourceText (metadata: Metadata): RawBuilder<string> {
+  const text = (id: RawBuilder<unknown>) => sql`',"source_id":' || ${id} || ',"source_change_id":'`
+  const id = text(sql`to_json(so.source_id)::text`)
   const sources = sql`from ${metadata.table('source')} so where so.scope_id = (select scope_id from stream)`
-  const server = sql.lit(JSON.stringify(SERVER_SOURCE_ID))
+  const server = sql.lit(`,"source_id":${JSON.stringify(SERVER_SOURCE_ID)},"source_change_id":`)
   return sql`case c.source_no when ${sql.lit(SERVER_SOURCE_NO)} then ${server} else coalesce(
           (select case when max(so.source_no) = count(*) then array_agg(${id} order by so.source_no) end ${sources} and so.source_no between 1 and ${sql.lit(LISTED)})[c.source_no],
           (select ${id} ${sources} and so.source_no = c.source_no), ${server}) end`

@@ -2,7 +2,7 @@ import { sql, type Kysely } from 'kysely'
 import { MAX_PAGE_BYTES, MAX_SCANNED_POSITIONS } from '../limits.js'
 import type { Database } from './database.js'
 import type { Metadata } from './metadata.js'
-import { changesText } from './change-text.js'
+import { changesText, timeText } from './change-text.js'
 import { compile, type Compiled } from './compiled.js'
 
 /** What pages need to know of the registered tables. */
@@ -90,9 +90,9 @@ export function compilePage (db: Kysely<Database>, metadata: Metadata, { ids, hi
       where c.server_id <= (select least(window_until, after + ${mostPositions}) from stream) and ${wanted}
       order by c.server_id limit ${'limit'}::int
     ), page as materialized (
-      select count(*) as found, max(server_id) as last_found,
+      select count(*) as found, min(server_id) as first_found, max(server_id) as last_found,
         ${byBytes ? sql`max(server_id) filter (where bytes < ${enough})` : sql`case when sum(bytes) < ${enough} then max(server_id) end`} as last,
-        min(ts) as first_ts, to_json(min(ts))::text as first_ts_text, max(ts) as last_ts, to_json(max(ts))::text as last_ts_text
+        min(ts) as first_ts, ${timeText(sql`min(ts)`)} as first_ts_text, max(ts) as last_ts, ${timeText(sql`max(ts)`)} as last_ts_text
       from found
     )
     select s.scope_id::text, s.epoch, s.head::text, s.floor::text, s.window_until::text, s.max_change_id::text,
