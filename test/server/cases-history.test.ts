@@ -40,7 +40,7 @@ t.test('versions near 2^53 are exact on the wire, and the last one has no succes
   await phone.upload([put(1, 'users', uuid(1), john()), put(2, 'users', uuid(2), john()), put(3, 'files', uuid(3), { name: 'f' }), put(4, 'file_reviews', uuid(4), { review: 'r', file_id: uuid(3) })])
   await sql`update sync.row_state set version = ${LAST - 1}::bigint where pk in (${uuid(1)}, ${uuid(2)}, ${uuid(4)})`
   t.strictSame(verdicts(await phone.upload([put(5, 'users', uuid(1), john('last'), LAST - 1)])), [`5 applied v${LAST}`])
-  t.match((await pad.download()).text, `"server_version":${LAST},"deleted":false`)
+  t.match((await pad.download()).text, new RegExp(`"op":"UPDATE","deleted":false,"pk":"${uuid(1)}","server_version":${LAST},`))
   const mixed = await phone.upload([put(6, 'users', uuid(1), john('beyond'), LAST), del(7, 'users', uuid(1), LAST), put(8, 'users', uuid(1), john('stale'), LAST - 1), del(9, 'users', uuid(2), LAST - 1)])
   t.strictSame(verdicts(mixed), ['6 invalid bad_payload', `7 conflict v${LAST}`, `8 conflict v${LAST}`, `9 applied v${LAST}`], 'its neighbours go on')
   t.match((await sql`select name from business.users`).map(row => row['name'] as string), ['last'])
